@@ -1,0 +1,223 @@
+//! The only place with effects: begin, run, look, done; or the way back.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context as _, Result};
+
+use crate::facts::Facts;
+use crate::host::Machine;
+use crate::incus;
+use crate::journal::{End, Progress, Writer};
+use crate::plan::Approved;
+use crate::step::{Scope, Step};
+
+mod measure;
+mod perform;
+
+pub use measure::measure;
+pub use perform::commands;
+use perform::perform;
+
+/// What is being done, for whoever watches.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    Begin(&'a Step),
+    Done(&'a Step, Duration),
+    Skipped(&'a Step),
+    Failed(&'a Step),
+    /// Everything that was done is taken back, for this reason.
+    Back(&'a str),
+}
+
+/// How applying ended.
+#[derive(Debug)]
+pub enum Outcome {
+    Done,
+    /// What the first steps revealed asks for another plan than the one that was approved.
+    Changed,
+    /// Somebody asked to stop; these steps are left.
+    Stopped {
+        remaining: Vec<Step>,
+    },
+    /// It failed, and what was begun has been taken back.
+    Failed {
+        error: anyhow::Error,
+    },
+    /// It failed, and so did taking it back; these steps are still in place.
+    Stuck {
+        error: anyhow::Error,
+        remaining: Vec<Step>,
+    },
+}
+
+/// What applying works with.
+pub struct Applier<'a, 'lock> {
+    pub machine: &'a Machine,
+    pub writer: Writer<'lock>,
+    pub lock: BorrowedFd<'a>,
+    /// Kept up to date with what is seen.
+    pub facts: &'a mut Facts,
+    pub watch: &'a dyn Fn(Event<'_>),
+}
+
+impl Applier<'_, '_> {
+    /// Runs what was approved.  `still_right` says, once the daemon answers, whether the rest of
+    /// the plan is what would be planned now.
+    ///
+    /// # Errors
+    /// Only if the journal cannot be written.
+    pub fn forwards(
+        mut self,
+        approved: &Approved,
+        progress: &[Progress],
+        still_right: &dyn Fn(&Facts, &[Step]) -> bool,
+    ) -> Result<Outcome> {
+        let steps = approved.steps();
+        let mut progress = progress.to_vec();
+        for (index, step) in steps.iter().enumerate() {
+            if matches!(progress[index], Progress::Done | Progress::Skipped) {
+                continue;
+            }
+            if self.machine.signals.stop_asked() {
+                return Ok(Outcome::Stopped {
+                    remaining: steps[index..].to_vec(),
+                });
+            }
+            let in_doubt = progress[index] == Progress::Begun;
+            if step.holds(self.facts) {
+                // Begun and true means done by the run that was cut short.
+                if in_doubt {
+                    self.writer.done(index)?;
+                    progress[index] = Progress::Done;
+                } else {
+                    self.writer.skipped(index)?;
+                    progress[index] = Progress::Skipped;
+                }
+                (self.watch)(Event::Skipped(step));
+                continue;
+            }
+            self.writer.begin(index)?;
+            progress[index] = Progress::Begun;
+            if let Err(error) = self.carry_out(step, in_doubt) {
+                (self.watch)(Event::Failed(step));
+                return self.backwards(steps, &progress, error);
+            }
+            self.writer.done(index)?;
+            progress[index] = Progress::Done;
+            let rest = &steps[index + 1..];
+            if step.reveals() && !rest.is_empty() && !still_right(self.facts, rest) {
+                self.writer.end(End::Completed)?;
+                return Ok(Outcome::Changed);
+            }
+        }
+        self.writer.end(End::Completed)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Takes back everything that is begun or done, last first.
+    ///
+    /// # Errors
+    /// Only if the journal cannot be written.
+    pub fn backwards(
+        mut self,
+        steps: &[Step],
+        progress: &[Progress],
+        error: anyhow::Error,
+    ) -> Result<Outcome> {
+        let why = format!("{error:#}");
+        self.writer.back(&why)?;
+        (self.watch)(Event::Back(&why));
+        // After a failure nothing that was read before is taken for granted.
+        let mut trouble = self.look(Scope::Everything).err();
+        for (index, step) in steps.iter().enumerate().rev() {
+            if !matches!(progress[index], Progress::Begun | Progress::Done) {
+                continue;
+            }
+            if let (None, Some(undo)) = (&trouble, step.undo()) {
+                if !undo.holds(self.facts) {
+                    self.writer.undo(index)?;
+                    trouble = self.carry_out(&undo, true).err();
+                }
+            }
+            if let Some(trouble) = trouble {
+                let remaining = steps[..=index]
+                    .iter()
+                    .zip(progress)
+                    .rev()
+                    .filter(|(_, progress)| matches!(progress, Progress::Begun | Progress::Done))
+                    .filter_map(|(step, _)| step.undo())
+                    .collect();
+                return Ok(Outcome::Stuck {
+                    error: error.context(format!("and taking it back failed, too: {trouble:#}")),
+                    remaining,
+                });
+            }
+            self.writer.undone(index)?;
+        }
+        self.writer.end(End::Undone)?;
+        Ok(Outcome::Failed { error })
+    }
+
+    /// Runs one step and looks whether it did what it is for.  `in_doubt`: it may have been begun
+    /// before, so that something half-made may be in its way.
+    fn carry_out(&mut self, step: &Step, in_doubt: bool) -> Result<()> {
+        (self.watch)(Event::Begin(step));
+        let begun = Instant::now();
+        let what = step.describe();
+        // Deleting is the one thing whose conditions are looked at again right before.
+        if matches!(step, Step::DeletePool { .. }) {
+            self.look(Scope::Pools)?;
+        }
+        if in_doubt {
+            self.clear_half_made(step)?;
+        }
+        if let Some(why) = step.blocked(self.facts) {
+            bail!("cannot {what}: {why}");
+        }
+        let ran = perform(self.machine, self.lock, step);
+        step.expect(self.facts);
+        let looked = self.look(step.scope());
+        ran.with_context(|| format!("trying to {what}"))?;
+        looked?;
+        if !step.holds(self.facts) {
+            bail!("trying to {what}: every command succeeded, and yet it is not so");
+        }
+        (self.watch)(Event::Done(step, begun.elapsed()));
+        Ok(())
+    }
+
+    /// Removes a pool that a creation which was cut short left unusable.  It is this program's
+    /// own: its journal says that it began to create it, where there was none.
+    fn clear_half_made(&mut self, step: &Step) -> Result<()> {
+        let Step::CreatePool { pool } = step else {
+            return Ok(());
+        };
+        let half_made = self
+            .facts
+            .server()
+            .and_then(|server| server.pool(&pool.name))
+            .is_some_and(|found| found.status != "Created" && found.users.is_empty());
+        if !half_made {
+            return Ok(());
+        }
+        if let Some(undo) = step.undo() {
+            perform(self.machine, self.lock, &undo)
+                .with_context(|| format!("trying to remove the half-made pool {}", pool.name))?;
+        }
+        self.look(Scope::Pools)
+    }
+
+    fn look(&mut self, scope: Scope) -> Result<()> {
+        match scope {
+            Scope::Everything => {
+                let source = self.facts.host.source.take();
+                let looked = crate::look(self.machine, None)?;
+                *self.facts = looked;
+                self.facts.host.source = source;
+            }
+            scope => incus::refresh(self.machine, self.facts, scope)?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! Steps as commands: shown, and run.
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+
+use crate::facts::PackageSource;
+use crate::host::{command::shown, packages, Machine};
+use crate::incus;
+use crate::step::{DaemonStart, Step};
+
+/// The commands of a step, as they could be typed.
+#[must_use]
+pub fn commands(step: &Step) -> Vec<String> {
+    match step {
+        Step::InstallPackages {
+            manager,
+            packages,
+            source,
+            ..
+        } => {
+            let mut lines: Vec<String> = Vec::new();
+            if let Some(source) = source {
+                lines.push(format!(
+                    "cat > {} <<'END'\n{}END",
+                    source.path, source.content
+                ));
+            }
+            lines.extend(
+                packages::commands(*manager, packages)
+                    .iter()
+                    .map(|argv| shown(argv)),
+            );
+            lines
+        }
+        Step::StartDaemon { with } => match with {
+            DaemonStart::Systemd => systemd_commands().iter().map(|argv| shown(argv)).collect(),
+            DaemonStart::Program { path } => vec![
+                format!(
+                    "{} --group incus-admin &",
+                    path.as_deref().unwrap_or("incusd")
+                ),
+                "incus admin waitready".into(),
+            ],
+        },
+        Step::HoldSpace { path, size, .. } => vec![shown(&fallocate(path, size.0))],
+        _ => {
+            let commands = incus::commands_of(step);
+            let mut lines: Vec<String> = commands.run.iter().map(|argv| shown(argv)).collect();
+            if let Some((_, otherwise)) = commands.otherwise {
+                lines.push(format!(
+                    "{}  # if Incus finds no free subnet",
+                    shown(&otherwise)
+                ));
+            }
+            lines
+        }
+    }
+}
+
+/// Does what a step says.
+pub(super) fn perform(machine: &Machine, lock: BorrowedFd<'_>, step: &Step) -> Result<()> {
+    match step {
+        Step::InstallPackages {
+            manager,
+            packages,
+            source,
+            ..
+        } => install(
+            machine,
+            source.as_ref(),
+            &packages::commands(*manager, packages),
+        ),
+        Step::StartDaemon { with } => start(machine, with),
+        Step::HoldSpace { path, size, .. } => machine
+            .run(&fallocate(path, size.0), machine.bounds.change)
+            .map(drop)
+            .map_err(Into::into),
+        _ => {
+            let commands = incus::commands_of(step);
+            // Should this program be killed now, the lock stays until the command is through.
+            crate::journal::inherit(lock, true);
+            let result = commands
+                .run
+                .iter()
+                .try_for_each(|argv| machine.run(argv, machine.bounds.change).map(drop));
+            let result = match (result, &commands.otherwise) {
+                (Err(error), Some((words, argv))) if error.words().contains(words) => {
+                    machine.run(argv, machine.bounds.change).map(drop)
+                }
+                (result, _) => result,
+            };
+            crate::journal::inherit(lock, false);
+            result.map_err(Into::into)
+        }
+    }
+}
+
+fn fallocate(path: &str, bytes: u64) -> Vec<String> {
+    ["fallocate", "--length", &bytes.to_string(), path]
+        .map(ToOwned::to_owned)
+        .to_vec()
+}
+
+fn install(
+    machine: &Machine,
+    source: Option<&PackageSource>,
+    commands: &[Vec<String>],
+) -> Result<()> {
+    if let Some(source) = source {
+        std::fs::write(&source.path, &source.content)
+            .with_context(|| format!("writing {}", source.path))?;
+    }
+    let result = commands
+        .iter()
+        .try_for_each(|argv| machine.run(argv, machine.bounds.install).map(drop));
+    if let (Err(_), Some(source)) = (&result, source) {
+        // Nothing came from it, so it goes again.
+        std::fs::remove_file(&source.path).with_context(|| format!("removing {}", source.path))?;
+    }
+    result.map_err(Into::into)
+}
+
+fn systemd_commands() -> [Vec<String>; 2] {
+    [
+        ["systemctl", "enable", "--now", "incus.socket"]
+            .map(ToOwned::to_owned)
+            .to_vec(),
+        ["incus", "admin", "waitready", "--force-local"]
+            .map(ToOwned::to_owned)
+            .to_vec(),
+    ]
+}
+
+fn start(machine: &Machine, with: &DaemonStart) -> Result<()> {
+    let wait = {
+        let seconds = machine.bounds.start.as_secs().max(1).to_string();
+        [
+            "incus",
+            "admin",
+            "waitready",
+            "--force-local",
+            "--timeout",
+            &seconds,
+        ]
+        .map(ToOwned::to_owned)
+    };
+    // `waitready` keeps to its own bound; ours is for a client that hangs.
+    let bound = machine.bounds.start + machine.bounds.query;
+    match with {
+        DaemonStart::Systemd => {
+            machine.run(&systemd_commands()[0], machine.bounds.start)?;
+            machine
+                .run(&wait, bound)
+                .context("see why with: journalctl -u incus.service")?;
+        }
+        DaemonStart::Program { path } => {
+            let log = spawn_daemon(machine, path.as_deref())?;
+            machine
+                .run(&wait, bound)
+                .with_context(|| format!("see why in {}", log.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the daemon's program, to live on after this one.
+fn spawn_daemon(machine: &Machine, path: Option<&str>) -> Result<PathBuf> {
+    use std::os::unix::process::CommandExt as _;
+    let program = path
+        .map(ToOwned::to_owned)
+        .or_else(|| crate::host::tools().remove("incusd"))
+        .context("finding the daemon's program, incusd")?;
+    let folder = Path::new("/var/log/incus");
+    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    let path = folder.join("incusd.log");
+    let log = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    let mut command = std::process::Command::new(&program);
+    if nix::unistd::Group::from_name("incus-admin")
+        .ok()
+        .flatten()
+        .is_some()
+    {
+        command.args(["--group", "incus-admin"]);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().context("duplicating the log's handle")?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("starting {program}"))?;
+    machine.log.line(&format!("started {program}"));
+    Ok(path)
+}

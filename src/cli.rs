@@ -1,0 +1,242 @@
+//! The command line.  No input or output: options become a [`Goal`].
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use taos_setup::facts::Bytes;
+use taos_setup::plan::{DriverChoice, Goal, Pins, PoolName, SourceChoice};
+use taos_setup::setup::Manner;
+
+/// Set up Incus so that each launch is a clone, not a copy
+///
+/// Looks at this host's Incus, shows what it found and what it would do, asks,
+/// and does it. Nothing that exists is touched without a yes to exactly that.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 80,
+    after_help = "Exit codes: 0 done or nothing to do; 1 failed, and taken back; 2 wrong usage;\n\
+                  3 refused, nothing touched; 4 steps remain, which are printed."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub pool: PoolOptions,
+
+    /// Do what touches no instance without asking
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+
+    /// Show the plan with every command, and change nothing
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
+
+    /// Print one JSON document on stdout; words go to stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Say nothing but errors and questions
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Show commands, in the plan and as they are run
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+
+    /// Let these instances get their root disk written down as
+    /// their own: mary,naira or project/mary or all
+    #[arg(long, value_name = "NAMES", global = true)]
+    pub pin: Option<Pins>,
+
+    /// How long the Incus daemon may take to answer a question
+    #[arg(long, value_name = "SECONDS", default_value = "30", global = true,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show how it stands: pools, launches, instances, and a verdict
+    Status {
+        /// Also launch and remove a scratch instance on each pool,
+        /// and show the times
+        #[arg(long)]
+        probe: bool,
+    },
+    /// Take back what the last run made, if nobody uses it yet
+    Undo,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The pool")]
+pub struct PoolOptions {
+    /// Its name [default: the one launches use, else default]
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<PoolName>,
+
+    /// Its storage driver
+    #[arg(long, value_enum, default_value = "auto", env = "TAOS_COW_POOL")]
+    pub driver: Driver,
+
+    /// Size of the file it lies in, such as 50GiB
+    /// [default: 50GiB, or what fits]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub size: Option<Bytes>,
+
+    /// Allow a size that the host cannot keep
+    #[arg(long, requires = "size")]
+    pub overcommit: bool,
+
+    /// Where it lies: a path on btrfs, an empty device, a ZFS
+    /// dataset, or loop
+    #[arg(long, value_name = "PATH|DEVICE")]
+    pub source: Option<SourceChoice>,
+
+    /// Allocate the whole file now, so that the space is held
+    #[arg(long)]
+    pub preallocate: bool,
+
+    /// Make it beside a pool that copies and is in use, for new
+    /// instances
+    #[arg(long)]
+    pub beside: bool,
+
+    /// Leave networks and network cards alone
+    #[arg(long = "no-network", action = ArgAction::SetFalse)]
+    pub network: bool,
+}
+
+/// A storage driver.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Driver {
+    Auto,
+    Btrfs,
+    Zfs,
+    Dir,
+}
+
+impl Cli {
+    /// What is wanted.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        let pool = &self.pool;
+        Goal {
+            pool: pool.pool.clone(),
+            driver: match pool.driver {
+                Driver::Auto => DriverChoice::Auto,
+                Driver::Btrfs => DriverChoice::Btrfs,
+                Driver::Zfs => DriverChoice::Zfs,
+                Driver::Dir => DriverChoice::Dir,
+            },
+            size: pool.size,
+            overcommit: pool.overcommit,
+            source: pool.source.clone(),
+            preallocate: pool.preallocate,
+            beside: pool.beside,
+            network: pool.network,
+            pins: self.pin.clone().unwrap_or_default(),
+        }
+    }
+
+    /// How to be asked.
+    #[must_use]
+    pub fn manner(&self) -> Manner {
+        Manner {
+            yes: self.yes,
+            dry_run: self.dry_run,
+        }
+    }
+
+    #[must_use]
+    pub fn bound(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.command {
+            None => "setup",
+            Some(Command::Status { .. }) => "status",
+            Some(Command::Undo) => "undo",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_80_columns() {
+        let mut command = Cli::command();
+        command.build();
+        let mut pages = vec![command.render_long_help(), command.render_help()];
+        for sub in command.get_subcommands_mut() {
+            pages.push(sub.render_long_help());
+        }
+        for page in pages {
+            for line in page.to_string().lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_values_are_usage_errors() {
+        for arguments in [
+            &["--driver", "ext4"][..],
+            &["--size", "0"],
+            &["--size", "-1"],
+            &["--size", "50"],
+            &["--size", "50XB"],
+            &["--size", "1e99GiB"],
+            &["--pool", "a/b"],
+            &["--pool", "a b"],
+            &["--pool", ""],
+            &["--pool", ".."],
+            &["--source", ""],
+            &["--overcommit"],
+            &["--pin", "mary,mary"],
+            &["--timeout", "0"],
+            &["frobnicate"],
+        ] {
+            let line = ["taos-setup"].iter().chain(arguments);
+            assert!(Cli::try_parse_from(line).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn options_become_a_goal() {
+        let cli = Cli::try_parse_from([
+            "taos-setup",
+            "--pool",
+            "taos",
+            "--driver",
+            "zfs",
+            "--size",
+            "8GiB",
+            "--no-network",
+            "--pin",
+            "mary",
+        ])
+        .unwrap();
+        let goal = cli.goal();
+        assert_eq!(goal.driver, DriverChoice::Zfs);
+        assert_eq!(goal.size, Some(Bytes::gib(8)));
+        assert!(!goal.network && !goal.beside);
+        assert!(goal
+            .pins
+            .cover(&taos_setup::facts::Reference::new("p", "mary")));
+        assert!(Cli::try_parse_from(["taos-setup"]).unwrap().goal().network);
+    }
+}

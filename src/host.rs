@@ -1,0 +1,81 @@
+//! The machine itself: the only code that runs programs, reads the system's files, and hears
+//! signals.
+
+pub mod command;
+mod filesystems;
+pub mod log;
+pub mod packages;
+mod probe;
+pub mod signals;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use command::{CommandError, Output};
+pub use probe::{backing, probe, stray_files, tools};
+pub use signals::Signals;
+
+/// Where this program and Incus keep their things.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The journal and the lock; `/var/lib/taos-setup`, or `TAOS_STATE_DIR`.
+    pub state: PathBuf,
+    /// `/var/log/taos-setup.log`, or `TAOS_LOG_FILE`.
+    pub log: PathBuf,
+    /// The daemon's state; `/var/lib/incus`, or `INCUS_DIR`.
+    pub incus: PathBuf,
+}
+
+impl Paths {
+    /// From the environment.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let path = |variable: &str, default: &str| {
+            std::env::var_os(variable)
+                .filter(|value| !value.is_empty())
+                .map_or_else(|| PathBuf::from(default), PathBuf::from)
+        };
+        Self {
+            state: path("TAOS_STATE_DIR", "/var/lib/taos-setup"),
+            log: path("TAOS_LOG_FILE", "/var/log/taos-setup.log"),
+            incus: path("INCUS_DIR", "/var/lib/incus"),
+        }
+    }
+}
+
+/// How long commands may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// A question to the daemon.
+    pub query: Duration,
+    /// A change that the daemon makes.
+    pub change: Duration,
+    /// Installing packages.
+    pub install: Duration,
+    /// Starting the daemon.
+    pub start: Duration,
+}
+
+impl Bounds {
+    /// The bounds that follow from that of a question.  A pool on a slow card takes minutes to
+    /// create, packages on a slow line take longer.
+    #[must_use]
+    pub fn from_query(query: Duration) -> Self {
+        Self {
+            query,
+            change: query * 20,
+            install: query * 120,
+            start: query * 4,
+        }
+    }
+}
+
+/// The machine, with the means to act on it.
+pub struct Machine {
+    pub paths: Paths,
+    pub bounds: Bounds,
+    pub log: log::Log,
+    pub signals: Signals,
+    /// Show commands on stderr as they are run (`-v`).
+    pub verbose: bool,
+}

@@ -1,0 +1,138 @@
+//! Speaking Incus: questions as JSON in, changes as argument vectors out.
+
+use anyhow::{bail, Context as _, Result};
+
+use crate::facts::{Facts, Incus, Server};
+use crate::host::command::CommandErrorKind;
+use crate::host::{CommandError, Machine};
+use crate::step::Scope;
+
+mod commands;
+mod read;
+
+pub use commands::{commands_of, Commands};
+
+/// Reads the daemon's state in five questions, a sixth where a pool is broken.
+///
+/// # Errors
+/// If the daemon does not answer in time, or answers what this program cannot read.
+pub fn probe(machine: &Machine, installed: bool) -> Result<Incus> {
+    if !installed {
+        return Ok(Incus::Absent);
+    }
+    let document = match query(machine, "/1.0") {
+        Ok(document) => document,
+        Err(error) => return silence(error),
+    };
+    let mut server = read::server(&document)?;
+    if server.clustered {
+        server.members = read::members(&ask(machine, "/1.0/cluster/members")?)?;
+    }
+    // The client takes some 20 ms a call, most of it starting up.
+    let (pools, profiles, instances, networks) = std::thread::scope(|scope| {
+        let ask = |path: &'static str| scope.spawn(move || ask(machine, path));
+        let asked = [PROFILES, INSTANCES, NETWORKS].map(ask);
+        let pools = self::ask(machine, POOLS);
+        let [profiles, instances, networks] = asked.map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| bail!("asking Incus: panicked"))
+        });
+        (pools, profiles, instances, networks)
+    });
+    server.pools = read::pools(&pools?)?;
+    server.profiles = read::profiles(&profiles?)?;
+    server.instances = read::instances(&instances?, &server.profiles)?;
+    server.networks = read::networks(&networks?)?;
+    explain_broken_pools(machine, &mut server);
+    Ok(Incus::Answering(Box::new(server)))
+}
+
+const POOLS: &str = "/1.0/storage-pools?recursion=1";
+const PROFILES: &str = "/1.0/profiles?recursion=1&all-projects=true";
+const INSTANCES: &str = "/1.0/instances?recursion=1&all-projects=true";
+const NETWORKS: &str = "/1.0/networks?recursion=1";
+
+/// Reads again the part of the daemon's state that a step changes.
+///
+/// # Errors
+/// As [`probe`].
+pub fn refresh(machine: &Machine, facts: &mut Facts, scope: Scope) -> Result<()> {
+    let Incus::Answering(server) = &mut facts.incus else {
+        return Ok(());
+    };
+    match scope {
+        Scope::Everything => {}
+        Scope::Pools => {
+            server.pools = read::pools(&ask(machine, POOLS)?)?;
+            explain_broken_pools(machine, server);
+        }
+        Scope::Networks => server.networks = read::networks(&ask(machine, NETWORKS)?)?,
+        Scope::Profiles => server.profiles = read::profiles(&ask(machine, PROFILES)?)?,
+        Scope::Instances => {
+            server.instances = read::instances(&ask(machine, INSTANCES)?, &server.profiles)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds what only a closer look shows: the images, and how full the pools are.
+///
+/// # Errors
+/// As [`probe`].
+pub fn look_closer(machine: &Machine, server: &mut Server) -> Result<()> {
+    server.images = read::images(&ask(machine, "/1.0/images?recursion=1&all-projects=true")?)?;
+    for pool in &mut server.pools {
+        // A pool that is broken has no figures; that it is broken is said elsewhere.
+        pool.space = ask(
+            machine,
+            &format!("/1.0/storage-pools/{}/resources", pool.name),
+        )
+        .ok()
+        .and_then(|text| read::space(&text).ok());
+    }
+    Ok(())
+}
+
+fn ask(machine: &Machine, path: &str) -> Result<String> {
+    query(machine, path).with_context(|| format!("asking the Incus daemon for {path}"))
+}
+
+fn query(machine: &Machine, path: &str) -> Result<String, CommandError> {
+    let argv = ["incus", "query", "--raw", "--force-local", path].map(String::from);
+    machine
+        .run(&argv, machine.bounds.query)
+        .map(|output| output.stdout)
+}
+
+/// Tells a daemon that is not running from one that cannot be used.
+fn silence(error: CommandError) -> Result<Incus> {
+    let words = error.words();
+    let nobody_listens = [
+        "connection refused",
+        "no such file or directory",
+        "the incus daemon doesn't appear to be started",
+    ]
+    .iter()
+    .any(|sign| words.to_lowercase().contains(sign));
+    match error.kind {
+        CommandErrorKind::Failed { .. } if nobody_listens => Ok(Incus::Silent {
+            reason: words.trim_start_matches("Error: ").to_owned(),
+        }),
+        _ => Err(error).context("asking the Incus daemon for its state"),
+    }
+}
+
+fn explain_broken_pools(machine: &Machine, server: &mut Server) {
+    if server.pools.iter().all(|pool| pool.status == "Created") {
+        return;
+    }
+    let reasons = ask(machine, "/1.0/warnings?recursion=1")
+        .and_then(|text| read::pool_warnings(&text))
+        .unwrap_or_default();
+    for pool in &mut server.pools {
+        if pool.status != "Created" {
+            pool.reason = reasons.get(&pool.name).cloned();
+        }
+    }
+}

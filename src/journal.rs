@@ -1,0 +1,575 @@
+//! The record of intent: what was approved, what of it was begun, done and undone.
+//!
+//! One file a run in the state folder, one JSON document a line, appended and fsynced before the
+//! effect it speaks of.  A run that was killed leaves a file without an `end`; the next run
+//! finishes or takes back that one first.  The last line may be torn, and is not believed then.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context as _, Result};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::step::Step;
+
+/// The format of the files; a file of another one is not touched.
+const FORMAT: u32 = 1;
+
+/// A line of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Approved {
+        format: u32,
+        program: String,
+        time: String,
+        steps: Vec<Step>,
+    },
+    /// About to run a step.
+    Begin(usize),
+    /// It ran, and what it was to bring about was seen to be so.
+    Done(usize),
+    /// It was so already.
+    Skipped(usize),
+    /// From here on the way is back.
+    Back(String),
+    /// About to take a step back.
+    Undo(usize),
+    Undone(usize),
+    End(End),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// All that was begun is done.
+    Completed,
+    /// All that was done is undone.
+    Undone,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Pending,
+    /// Begun, and not known to be done: in doubt.
+    Begun,
+    Done,
+    Skipped,
+    Undone,
+}
+
+/// A run, as its journal tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    path: PathBuf,
+    /// Bytes of the file that are whole lines.
+    whole: u64,
+    pub time: String,
+    pub steps: Vec<Step>,
+    pub progress: Vec<Progress>,
+    /// Why the run turned back, if it did.
+    pub back: Option<String>,
+    pub end: Option<End>,
+}
+
+impl Record {
+    /// The steps that this run brought about, or may have.
+    #[must_use]
+    pub fn made(&self) -> Vec<Step> {
+        self.with(|progress| matches!(progress, Progress::Begun | Progress::Done))
+    }
+
+    /// The steps that are not known to be done.
+    #[must_use]
+    pub fn remaining(&self) -> Vec<Step> {
+        self.with(|progress| matches!(progress, Progress::Pending | Progress::Begun))
+    }
+
+    fn with(&self, wanted: impl Fn(Progress) -> bool) -> Vec<Step> {
+        self.steps
+            .iter()
+            .zip(&self.progress)
+            .filter(|(_, progress)| wanted(**progress))
+            .map(|(step, _)| step.clone())
+            .collect()
+    }
+
+    fn apply(&mut self, line: Line) -> Result<()> {
+        let (index, progress) = match line {
+            Line::Approved { .. } => bail!("a second plan in one journal"),
+            Line::Back(why) => {
+                self.back = Some(why);
+                self.end = None;
+                return Ok(());
+            }
+            Line::End(end) => {
+                self.end = Some(end);
+                return Ok(());
+            }
+            Line::Begin(index) => (index, Progress::Begun),
+            Line::Done(index) => (index, Progress::Done),
+            Line::Skipped(index) => (index, Progress::Skipped),
+            // Until it is undone it may still be there.
+            Line::Undo(index) => (index, Progress::Begun),
+            Line::Undone(index) => (index, Progress::Undone),
+        };
+        let slot = self
+            .progress
+            .get_mut(index)
+            .with_context(|| format!("a step {index} that its plan does not have"))?;
+        *slot = progress;
+        Ok(())
+    }
+}
+
+/// Reads every run that there was, oldest first.
+///
+/// # Errors
+/// If a journal cannot be read, is damaged, or of another format.
+pub fn records(folder: &Path) -> Result<Vec<Record>> {
+    let mut paths = Vec::new();
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.context("reading the journal's folder")?.path();
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "jsonl")
+                {
+                    paths.push(path);
+                }
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("reading the journal in {}", folder.display()))
+        }
+    }
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths {
+        let record =
+            read(&path).with_context(|| format!("reading the journal {}", path.display()))?;
+        found.extend(record);
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Option<Record>> {
+    let bytes = fs::read(path)?;
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let text = std::str::from_utf8(&bytes[..whole]).context("it is not text")?;
+    let mut record: Option<Record> = None;
+    for (number, text) in text.lines().enumerate() {
+        let line: Line = serde_json::from_str(text)
+            .with_context(|| format!("line {} is damaged", number + 1))?;
+        match (&mut record, line) {
+            (
+                None,
+                Line::Approved {
+                    format: FORMAT,
+                    time,
+                    steps,
+                    ..
+                },
+            ) => {
+                record = Some(Record {
+                    path: path.to_owned(),
+                    whole: whole as u64,
+                    time,
+                    progress: vec![Progress::Pending; steps.len()],
+                    steps,
+                    back: None,
+                    end: None,
+                });
+            }
+            (None, _) => bail!("line 1 is not a plan that this version knows"),
+            (Some(record), line) => record.apply(line)?,
+        }
+    }
+    // Without a whole first line nothing was begun either.
+    Ok(record)
+}
+
+/// The right to write the journal: at most one process has it.
+pub struct Lock {
+    folder: PathBuf,
+    file: Flock<File>,
+}
+
+/// Why the lock could not be had.
+#[derive(Debug)]
+pub enum NotLocked {
+    /// Another run has it; its process and when it began.
+    Held { by: String },
+    /// The folder or file cannot be used.
+    Failed(anyhow::Error),
+}
+
+impl Lock {
+    /// Takes the lock.
+    ///
+    /// The commands of a run inherit it, so it is held as long as the last command of a killed run
+    /// is still at work; for that one it waits up to `patience`, calling `waiting` once.
+    ///
+    /// # Errors
+    /// If another run has it, or its file cannot be made.
+    pub fn acquire(
+        folder: &Path,
+        patience: Duration,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, NotLocked> {
+        let open = || -> Result<File> {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .with_context(|| format!("creating {}", folder.display()))?;
+            let path = folder.join("lock");
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(nix::libc::O_NOFOLLOW)
+                .open(&path)
+                .with_context(|| format!("opening {}", path.display()))
+        };
+        let mut file = open().map_err(NotLocked::Failed)?;
+        let begun = Instant::now();
+        let mut waiting = Some(waiting);
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => {
+                    let mut lock = Self {
+                        folder: folder.to_owned(),
+                        file: lock,
+                    };
+                    lock.sign().map_err(NotLocked::Failed)?;
+                    return Ok(lock);
+                }
+                Err((mut returned, nix::errno::Errno::EWOULDBLOCK)) => {
+                    let holder = holder(&mut returned);
+                    if holder.alive || begun.elapsed() > patience {
+                        return Err(NotLocked::Held { by: holder.words });
+                    }
+                    if let Some(waiting) = waiting.take() {
+                        waiting();
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                    file = returned;
+                }
+                Err((_, errno)) => {
+                    return Err(NotLocked::Failed(
+                        anyhow::Error::from(errno).context("locking the journal"),
+                    ))
+                }
+            }
+        }
+    }
+
+    fn sign(&mut self) -> Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        write!(
+            self.file,
+            "{} {}",
+            std::process::id(),
+            crate::host::log::now()
+        )?;
+        Ok(())
+    }
+
+    /// What commands inherit to hold the lock, too.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Begins the journal of a new run.
+    ///
+    /// # Errors
+    /// If it cannot be written safely.
+    pub fn begin(&self, steps: &[Step]) -> Result<Writer<'_>> {
+        let last = fs::read_dir(&self.folder)
+            .with_context(|| format!("reading {}", self.folder.display()))?
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                name.strip_prefix("run-")?
+                    .strip_suffix(".jsonl")?
+                    .parse::<u64>()
+                    .ok()
+            })
+            .max()
+            .unwrap_or(0);
+        let path = self.folder.join(format!("run-{:06}.jsonl", last + 1));
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("creating the journal {}", path.display()))?;
+        let mut writer = Writer {
+            file,
+            path: path.clone(),
+            _lock: self,
+        };
+        writer.write(&Line::Approved {
+            format: FORMAT,
+            program: env!("CARGO_PKG_VERSION").into(),
+            time: crate::host::log::now(),
+            steps: steps.to_vec(),
+        })?;
+        File::open(&self.folder)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("syncing {}", self.folder.display()))?;
+        Ok(writer)
+    }
+
+    /// Goes on with the journal of an earlier run.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or has grown since it was read.
+    pub fn resume(&self, record: &Record) -> Result<Writer<'_>> {
+        let path = record.path.clone();
+        let file = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("opening the journal {}", path.display()))?;
+        if read(&path)?.as_ref() != Some(record) {
+            bail!(
+                "another run went on with the journal {} meanwhile",
+                path.display()
+            );
+        }
+        // Whatever follows the last whole line was torn by a crash.
+        file.set_len(record.whole)?;
+        Ok(Writer {
+            file,
+            path,
+            _lock: self,
+        })
+    }
+}
+
+struct Holder {
+    words: String,
+    alive: bool,
+}
+
+fn holder(file: &mut File) -> Holder {
+    let mut text = String::new();
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_string(&mut text));
+    let (pid, since) = text.split_once(' ').unwrap_or_default();
+    Holder {
+        // Not to be read is to be taken for alive.
+        alive: read.is_err() || Path::new("/proc").join(pid).exists(),
+        words: format!("process {pid}, since {since}"),
+    }
+}
+
+/// An open journal.  Every call is on the disk before it returns.
+pub struct Writer<'lock> {
+    file: File,
+    path: PathBuf,
+    _lock: &'lock Lock,
+}
+
+impl Writer<'_> {
+    /// # Errors
+    /// If the line cannot be written safely; then the step must not be run.
+    pub fn begin(&mut self, index: usize) -> Result<()> {
+        self.write(&Line::Begin(index))
+    }
+
+    /// # Errors
+    /// If the line cannot be written safely.
+    pub fn done(&mut self, index: usize) -> Result<()> {
+        self.write(&Line::Done(index))
+    }
+
+    /// # Errors
+    /// If the line cannot be written safely.
+    pub fn skipped(&mut self, index: usize) -> Result<()> {
+        self.write(&Line::Skipped(index))
+    }
+
+    /// # Errors
+    /// If the line cannot be written safely.
+    pub fn back(&mut self, why: &str) -> Result<()> {
+        self.write(&Line::Back(why.to_owned()))
+    }
+
+    /// # Errors
+    /// If the line cannot be written safely; then the step must not be taken back.
+    pub fn undo(&mut self, index: usize) -> Result<()> {
+        self.write(&Line::Undo(index))
+    }
+
+    /// # Errors
+    /// If the line cannot be written safely.
+    pub fn undone(&mut self, index: usize) -> Result<()> {
+        self.write(&Line::Undone(index))
+    }
+
+    /// # Errors
+    /// If the line cannot be written safely.
+    pub fn end(&mut self, end: End) -> Result<()> {
+        self.write(&Line::End(end))
+    }
+
+    fn write(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_string(line).context("encoding a journal line")?;
+        text.push('\n');
+        self.file
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .with_context(|| format!("writing the journal {}", self.path.display()))
+    }
+}
+
+/// Lets programs started from now on inherit a descriptor, or no longer.
+pub(crate) fn inherit(descriptor: BorrowedFd<'_>, inherited: bool) {
+    use nix::fcntl::{fcntl, FcntlArg, FdFlag};
+    let flags = if inherited {
+        FdFlag::empty()
+    } else {
+        FdFlag::FD_CLOEXEC
+    };
+    // It only fails for a descriptor that is not open.
+    let _ = fcntl(descriptor, FcntlArg::F_SETFD(flags));
+    debug_assert!(descriptor.as_raw_fd() > 2);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::NetworkSpec;
+
+    fn steps() -> Vec<Step> {
+        ["one", "two"]
+            .map(|name| Step::CreateNetwork {
+                network: NetworkSpec {
+                    name: name.into(),
+                    fallback: "10.1.2.1/24".into(),
+                },
+            })
+            .to_vec()
+    }
+
+    fn lock(folder: &Path) -> Lock {
+        Lock::acquire(folder, Duration::ZERO, || ())
+            .map_err(|_| "locked")
+            .unwrap()
+    }
+
+    #[test]
+    fn a_run_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(records(&folder.path().join("none")).unwrap().is_empty());
+        let lock = lock(folder.path());
+        let mut writer = lock.begin(&steps()).unwrap();
+        writer.begin(0).unwrap();
+        writer.done(0).unwrap();
+        writer.begin(1).unwrap();
+        let record = records(folder.path()).unwrap().remove(0);
+        assert_eq!(record.steps, steps());
+        assert_eq!(record.progress, [Progress::Done, Progress::Begun]);
+        assert_eq!((record.end, record.back.clone()), (None, None));
+        assert_eq!(record.remaining(), steps()[1..]);
+        let mut writer = lock.resume(&record).unwrap();
+        writer.back("why").unwrap();
+        writer.undo(1).unwrap();
+        writer.undone(1).unwrap();
+        assert!(
+            lock.resume(&record).is_err(),
+            "a record that is out of date"
+        );
+        let record = records(folder.path()).unwrap().remove(0);
+        assert_eq!(record.progress, [Progress::Done, Progress::Undone]);
+        assert_eq!(record.back.as_deref(), Some("why"));
+        writer.end(End::Undone).unwrap();
+        assert_eq!(records(folder.path()).unwrap()[0].end, Some(End::Undone));
+    }
+
+    #[test]
+    fn runs_are_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = lock(folder.path());
+        for _ in 0..11 {
+            lock.begin(&steps()).unwrap().end(End::Completed).unwrap();
+        }
+        let mut writer = lock.begin(&steps()[..1]).unwrap();
+        writer.skipped(0).unwrap();
+        let found = records(folder.path()).unwrap();
+        assert_eq!(found.len(), 12);
+        assert_eq!(found[11].progress, [Progress::Skipped]);
+        assert!(found[11].made().is_empty());
+    }
+
+    #[test]
+    fn torn_at_any_byte_it_tells_what_was_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = lock(folder.path());
+        let mut writer = lock.begin(&steps()).unwrap();
+        writer.begin(0).unwrap();
+        writer.done(0).unwrap();
+        writer.begin(1).unwrap();
+        let path = folder.path().join("run-000001.jsonl");
+        let whole = fs::read(&path).unwrap();
+        let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        for length in 0..=whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let found = records(folder.path()).unwrap();
+            if length <= first {
+                assert!(found.is_empty(), "{length}");
+                continue;
+            }
+            // What is appended to a torn line must not become part of it.
+            lock.resume(&found[0]).unwrap().end(End::Completed).unwrap();
+            let again = records(folder.path()).unwrap().remove(0);
+            assert_eq!(again.progress, found[0].progress, "{length}");
+            assert_eq!(again.end, Some(End::Completed), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_journal_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in [
+            "nonsense\n",
+            "{\"begin\":0}\n",
+            "{\"approved\":{\"format\":99,\"program\":\"\",\"time\":\"\",\"steps\":[]}}\n",
+        ] {
+            fs::write(folder.path().join("run-000001.jsonl"), text).unwrap();
+            assert!(records(folder.path()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_second_run_is_told_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let _lock = lock(folder.path());
+        match Lock::acquire(folder.path(), Duration::ZERO, || ()) {
+            Err(NotLocked::Held { by }) => {
+                assert!(by.contains(&std::process::id().to_string()), "{by}");
+            }
+            _ => panic!("locked twice"),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Parses the command line, wires up the real machine, and ends with the right exit code.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+
+use taos_setup::host::{log::Log, Bounds, Machine, Paths, Signals};
+use taos_setup::report;
+use taos_setup::ui::Ui;
+use taos_setup::{apply, incus, look, setup, status};
+
+mod cli;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            let message = format!("{error:#}");
+            let hints = ["nothing was changed; the log is /var/log/taos-setup.log".to_owned()];
+            if cli.json {
+                println!("{}", report::error_json(cli.name(), 3, &message, &hints));
+            }
+            if let Ok(signals) = Signals::listen() {
+                Ui::new(cli.quiet, cli.verbose, cli.json, signals).error(&message, &hints);
+            }
+            3.into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<u8> {
+    let signals = Signals::listen().context("listening for signals")?;
+    let ui = Ui::new(cli.quiet, cli.verbose, cli.json, signals.clone());
+    let paths = Paths::from_environment();
+    let effects = !cli.dry_run && !matches!(cli.command, Some(Command::Status { probe: false }));
+    let log = if effects && nix::unistd::geteuid().is_root() {
+        Log::append_to(&paths.log)
+            .with_context(|| format!("opening the log {}", paths.log.display()))?
+    } else {
+        Log::none()
+    };
+    let arguments: Vec<String> = std::env::args().collect();
+    log.line(&format!(
+        "taos-setup {}: {}",
+        env!("CARGO_PKG_VERSION"),
+        arguments.join(" ")
+    ));
+    let machine = Machine {
+        bounds: Bounds::from_query(cli.bound()),
+        verbose: cli.verbose,
+        paths,
+        log,
+        signals,
+    };
+    let report = match cli.command {
+        Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, probe),
+        Some(Command::Undo) => setup::undo(&machine, &ui, &cli.goal(), &cli.manner())?,
+        None => setup::set_up(&machine, &ui, cli.goal(), &cli.manner())?,
+    };
+    ui.show_ending(&report);
+    let code = report.ending.exit_code();
+    machine.log.line(&format!("ended with exit code {code}"));
+    Ok(code)
+}
+
+fn show_status(machine: &Machine, ui: &Ui, json: bool, probe: bool) -> Result<u8> {
+    let mut facts = look(machine, None)?;
+    if let taos_setup::facts::Incus::Answering(server) = &mut facts.incus {
+        incus::look_closer(machine, server)?;
+    }
+    let launches = if probe {
+        apply::measure(machine, &facts)?
+    } else {
+        Vec::new()
+    };
+    let status = status::Status::of(&facts, launches);
+    if json {
+        println!("{}", report::status_json(&facts, &status));
+    } else {
+        ui.show_status(&facts, &status);
+    }
+    Ok(0)
+}

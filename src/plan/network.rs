@@ -1,0 +1,140 @@
+//! The bridge that new instances hang on.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::Planner;
+use crate::facts::{has_nic, Config, Ipv4Network, Reference};
+use crate::step::{NetworkSpec, Owner, Step};
+
+impl Planner {
+    /// Gives profile `default` a network card, where it has none and no instance would notice.
+    pub(super) fn plan_network(&mut self) {
+        let reference = Reference::new("default", "default");
+        let Some(profile) = self.server().profile(&reference).cloned() else {
+            return;
+        };
+        if has_nic(&profile.devices) {
+            return;
+        }
+        let users: Vec<String> = self
+            .server()
+            .instances
+            .iter()
+            .filter(|instance| instance.profiles.contains(&reference))
+            .map(|instance| instance.reference.to_string())
+            .collect();
+        if !users.is_empty() {
+            // A card in the profile is plugged into every instance that uses it, at once.
+            self.note(
+                format!(
+                    "profile default has no network card; giving it one would plug it into {}",
+                    users.join(", ")
+                ),
+                Some(
+                    "if you want that: incus profile device add default eth0 nic network=NAME \
+                     name=eth0"
+                        .into(),
+                ),
+            );
+            return;
+        }
+        let network = self.existing_bridge().unwrap_or_else(|| {
+            self.needs.push("dnsmasq");
+            let network = NetworkSpec {
+                name: free_name(&self.facts.host.interfaces),
+                fallback: free_subnet(&self.facts.host.ipv4_networks, self.facts.host.seed),
+            };
+            let name = network.name.clone();
+            self.push(Step::CreateNetwork { network });
+            name
+        });
+        let device = ["eth0", "nic0"]
+            .into_iter()
+            .find(|name| !profile.devices.contains_key(*name))
+            .unwrap_or("taos-nic");
+        let keys = [("type", "nic"), ("network", &network), ("name", "eth0")];
+        self.push(Step::SetDevice {
+            owner: Owner::Profile { name: reference },
+            device: device.into(),
+            from: None,
+            to: Some(
+                keys.map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into_iter()
+                    .collect::<Config>(),
+            ),
+        });
+    }
+
+    fn existing_bridge(&self) -> Option<String> {
+        let mut bridges: Vec<&str> = self
+            .server()
+            .networks
+            .iter()
+            .filter(|network| network.kind == "bridge" && network.project == "default")
+            .map(|network| network.name.as_str())
+            // Those of other people's restricted projects are theirs.
+            .filter(|name| !name.starts_with("incusbr-"))
+            .collect();
+        bridges.sort_by_key(|name| (*name != "incusbr0", name.to_owned()));
+        bridges.first().map(|name| (*name).to_owned())
+    }
+}
+
+fn free_name(interfaces: &BTreeSet<String>) -> String {
+    (0..)
+        .map(|number| format!("incusbr{number}"))
+        .find(|name| !interfaces.contains(name))
+        .unwrap_or_default()
+}
+
+/// A /24 in 10.0.0.0/8 that no known network overlaps, as the bridge's address in it.
+///
+/// Begins at a place that differs between machines: two that are joined by a VPN one day should
+/// not have taken the same one.
+fn free_subnet(taken: &[Ipv4Network], seed: u64) -> String {
+    // Coprime with 2^16, so that every subnet comes up once.
+    const STRIDE: u64 = 7919;
+    (0..1u64 << 16)
+        .map(|step| (seed.wrapping_add(step.wrapping_mul(STRIDE)) & 0xffff) as u32)
+        .map(|number| Ipv4Network {
+            address: Ipv4Addr::from((10 << 24) | (number << 8) | 1),
+            prefix: 24,
+        })
+        .find(|candidate| !taken.iter().any(|network| network.overlaps(*candidate)))
+        .map_or_else(|| "none".into(), |network| network.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> Ipv4Network {
+        let (address, prefix) = text.split_once('/').unwrap();
+        Ipv4Network {
+            address: address.parse().unwrap(),
+            prefix: prefix.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_free_subnet_overlaps_nothing() {
+        let taken = [
+            network("10.0.0.0/9"),
+            network("10.128.0.0/10"),
+            network("192.168.1.5/24"),
+        ];
+        for seed in [0, 1, 77, u64::MAX] {
+            let found = network(&free_subnet(&taken, seed));
+            assert!(found.address.octets()[1] >= 192, "{found}");
+            assert_eq!(found.address.octets()[3], 1);
+        }
+        assert_eq!(free_subnet(&[network("10.0.0.0/8")], 3), "none");
+    }
+
+    #[test]
+    fn a_bridge_takes_no_interface_s_name() {
+        let taken = ["lo", "incusbr0", "incusbr1"].map(String::from).into();
+        assert_eq!(free_name(&taken), "incusbr2");
+    }
+}

@@ -1,0 +1,358 @@
+//! What a new pool is made of: the driver, and where it lies.
+
+use super::{available, size, DriverChoice, Goal, Planner, Refusal, SourceChoice};
+use crate::facts::{Bytes, Config, Filesystem, Host, Place, PlaceKind, SourceKind, SourcePath};
+use crate::step::{PoolPlace, PoolSpec, Step};
+
+/// Mount options of a btrfs pool in a file or on a device; `docs/decisions/mount-options.md`.
+const MOUNT_OPTIONS: &str = "user_subvol_rm_allowed,noatime";
+/// Without this the first deletion gives a preallocated file's blocks back.
+const KEEP_BLOCKS: &str = "nodiscard";
+
+impl Planner {
+    /// Decides how the pool `name` is made, and whether its blocks are allocated afterwards.
+    pub(super) fn place_pool(
+        &mut self,
+        name: &str,
+        goal: &Goal,
+    ) -> Result<(PoolSpec, Option<Step>), Refusal> {
+        let host = self.facts.host.clone();
+        let btrfs = host.kernel_filesystems.contains("btrfs") && self.obtainable("btrfs");
+        let zfs = host.kernel_filesystems.contains("zfs") && self.obtainable("zfs");
+        let driver = choose_driver(goal, btrfs, zfs)?;
+        let place = match driver {
+            "dir" => PoolPlace::Directory {
+                path: format!("{}/storage-pools/{name}", host.incus_dir),
+            },
+            _ => place(&host, driver, name, goal)?,
+        };
+        match driver {
+            "btrfs" => self.needs.extend(["btrfs", "mkfs.btrfs"]),
+            "zfs" => self.needs.extend(["zfs", "zpool"]),
+            _ => {}
+        }
+        refuse_unusable(goal, &place)?;
+        refuse_leftovers(&host, name, self.server().pool(name).is_some(), &place)?;
+        let hold = match &place {
+            PoolPlace::LoopFile { path, size, .. } if goal.preallocate => Some(Step::HoldSpace {
+                pool: name.to_owned(),
+                path: path.clone(),
+                size: *size,
+            }),
+            _ => None,
+        };
+        let pool = PoolSpec {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            config: config(driver, &place, goal.preallocate),
+            place,
+        };
+        Ok((pool, hold))
+    }
+
+    /// Whether a driver's tools are there or can be installed.
+    fn obtainable(&self, tool: &str) -> bool {
+        self.facts.host.tools.contains_key(tool) || self.facts.host.packages.is_some()
+    }
+}
+
+fn choose_driver(goal: &Goal, btrfs: bool, zfs: bool) -> Result<&'static str, Refusal> {
+    let missing = |driver: &str| {
+        Refusal::new(
+            format!("this kernel has no {driver}, or its tools can neither be found nor installed"),
+            [
+                "leave --driver out to take what works here".to_owned(),
+                "or accept that each launch copies: --driver dir".to_owned(),
+            ],
+        )
+    };
+    match goal.driver {
+        DriverChoice::Auto if btrfs => Ok("btrfs"),
+        DriverChoice::Auto if zfs => Ok("zfs"),
+        DriverChoice::Auto => Err(Refusal::new(
+            "no copy-on-write storage on this host: the kernel has neither btrfs nor ZFS, or \
+             their tools can neither be found nor installed",
+            [
+                "install btrfs-progs, on a kernel with btrfs, and run taos-setup again".to_owned(),
+                "or accept that each launch copies: --driver dir".to_owned(),
+            ],
+        )),
+        DriverChoice::Btrfs if btrfs => Ok("btrfs"),
+        DriverChoice::Btrfs => Err(missing("btrfs")),
+        DriverChoice::Zfs if zfs => Ok("zfs"),
+        DriverChoice::Zfs => Err(missing("ZFS")),
+        DriverChoice::Dir => Ok("dir"),
+    }
+}
+
+fn place(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolPlace, Refusal> {
+    match &goal.source {
+        Some(SourceChoice::Loop) => loop_file(host, driver, name, goal),
+        Some(SourceChoice::At(_)) => match &host.source {
+            Some(source) => named_place(source, driver, name),
+            None => loop_file(host, driver, name, goal),
+        },
+        // Asking for a size is asking for a file of that size.
+        None if goal.size.is_some() || goal.preallocate => loop_file(host, driver, name, goal),
+        None => match driver {
+            "btrfs" => btrfs_place(host, name).map_or_else(
+                || loop_file(host, driver, name, goal),
+                |(path, mount_point)| Ok(PoolPlace::Subvolume { path, mount_point }),
+            ),
+            _ => zpool_place(host, name).map_or_else(|| loop_file(host, driver, name, goal), Ok),
+        },
+    }
+}
+
+/// A subvolume of the filesystem Incus lies on, or of another btrfs with clearly more room: three
+/// times as much, and 20 GiB more.
+fn btrfs_place(host: &Host, name: &str) -> Option<(String, String)> {
+    let own = &host.incus_filesystem;
+    let clearly_more = |other: &&Filesystem| {
+        other.free.0 >= own.free.0.saturating_mul(3)
+            && other.free >= own.free.saturating_add(Bytes::gib(20))
+    };
+    let best = host
+        .btrfs_filesystems
+        .iter()
+        .filter(clearly_more)
+        .max_by_key(|filesystem| filesystem.free);
+    if let Some(other) = best {
+        let root = other.mount_point.trim_end_matches('/');
+        return Some((format!("{root}/incus-{name}"), other.mount_point.clone()));
+    }
+    (own.kind == "btrfs").then(|| {
+        (
+            format!("{}/storage-pools/{name}", host.incus_dir),
+            own.mount_point.clone(),
+        )
+    })
+}
+
+fn zpool_place(host: &Host, name: &str) -> Option<PoolPlace> {
+    let zpool = host.zpools.iter().max_by_key(|zpool| zpool.free)?;
+    (zpool.free >= size::FLOOR).then(|| PoolPlace::Dataset {
+        name: format!("{}/incus-{name}", zpool.name),
+    })
+}
+
+fn loop_file(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolPlace, Refusal> {
+    if host.user_namespace || !host.loop_devices {
+        let why = if host.user_namespace {
+            "this is an unprivileged container, where no loop device can be set up"
+        } else {
+            "there are no loop devices here (/dev/loop-control cannot be opened)"
+        };
+        return Err(Refusal::new(
+            format!("a pool in a file is not possible: {why}"),
+            [
+                "run taos-setup on the host itself".to_owned(),
+                "or name a folder on a btrfs filesystem, or a ZFS dataset: --source …".to_owned(),
+                "or load the kernel's loop driver, if that is all: modprobe loop".to_owned(),
+                "or accept that each launch copies: --driver dir".to_owned(),
+            ],
+        ));
+    }
+    let filesystem = &host.incus_filesystem;
+    let fit = size::decide(
+        available(filesystem),
+        &filesystem.mount_point,
+        goal.size,
+        goal.overcommit,
+        goal.preallocate,
+    )?;
+    debug_assert!(matches!(driver, "btrfs" | "zfs"));
+    Ok(PoolPlace::LoopFile {
+        path: loop_path(host, name),
+        size: fit.size,
+        fits: fit.fits,
+    })
+}
+
+/// Where Incus puts the file of a pool that names no source.
+fn loop_path(host: &Host, name: &str) -> String {
+    format!("{}/disks/{name}.img", host.incus_dir)
+}
+
+/// The place that `--source` names, if nothing that is there could be lost.
+fn named_place(source: &SourcePath, driver: &str, name: &str) -> Result<PoolPlace, Refusal> {
+    let path = source.path.clone();
+    let refuse = |what: String, hint: &str| Err(Refusal::new(what, [hint.to_owned()]));
+    match (&source.kind, driver) {
+        (SourceKind::File, _) => refuse(
+            format!("--source {path} is a file, which would be overwritten"),
+            "for a pool in a file leave --source out; for this folder's filesystem name a path that is not there yet",
+        ),
+        (SourceKind::FilledDirectory, _) => refuse(
+            format!("--source {path} is a folder with files in it, which a pool would take over"),
+            "name a path that is not there yet",
+        ),
+        (SourceKind::BlockDevice { mounted: true, .. }, _) => refuse(
+            format!("--source {path} is a device that is mounted"),
+            "name a device that is not in use",
+        ),
+        (
+            SourceKind::BlockDevice {
+                signature: Some(signature),
+                ..
+            },
+            _,
+        ) => Err(Refusal::new(
+            format!("--source {path} has data on it ({signature}), which would be overwritten"),
+            [
+                "name an empty device".to_owned(),
+                format!("or, if nothing on it is needed, empty it yourself: wipefs --all {path}"),
+            ],
+        )),
+        (SourceKind::BlockDevice { size, .. }, _) if *size < size::FLOOR => refuse(
+            format!("--source {path} has {size}, too little for a pool that agents grow in"),
+            "name a larger device",
+        ),
+        (SourceKind::BlockDevice { .. }, _) => Ok(PoolPlace::Device { path }),
+        (SourceKind::Nothing { parent: false }, "btrfs") => refuse(
+            format!("--source {path}: the folder it would lie in is not there"),
+            "make that folder first, or mount its filesystem",
+        ),
+        (
+            SourceKind::Nothing { parent: true } | SourceKind::EmptyDirectory { subvolume: true },
+            "btrfs",
+        ) if source.filesystem.kind == "btrfs" => Ok(PoolPlace::Subvolume {
+            path,
+            mount_point: source.filesystem.mount_point.clone(),
+        }),
+        (SourceKind::Nothing { parent: true }, "btrfs") => Err(Refusal::new(
+            format!(
+                "--source {path} is on {}, and only btrfs can hold a subvolume",
+                source.filesystem.kind
+            ),
+            [
+                "name a path on a btrfs filesystem, or an empty device".to_owned(),
+                "or leave --source out for a pool in a file".to_owned(),
+            ],
+        )),
+        (SourceKind::EmptyDirectory { .. }, _) => refuse(
+            format!("--source {path} is a folder and no subvolume; Incus refuses that"),
+            "remove the empty folder, or name a path that is not there yet",
+        ),
+        (SourceKind::Dataset { exists: true, zpool: true }, "zfs") => Ok(PoolPlace::Dataset {
+            name: format!("{path}/incus-{name}"),
+        }),
+        (SourceKind::Dataset { exists: true, .. }, "zfs") => refuse(
+            format!("--source {path} is a dataset that is in use or may hold data"),
+            "name a dataset that is not there yet",
+        ),
+        (SourceKind::Dataset { zpool: true, .. }, "zfs") => Ok(PoolPlace::Dataset { name: path }),
+        (SourceKind::Dataset { .. }, "zfs") => refuse(
+            format!("--source {path}: no ZFS pool of that name is imported"),
+            "see what is there with: zpool list",
+        ),
+        (_, driver) => refuse(
+            format!("--source {path} is nothing that a {driver} pool can lie in"),
+            "btrfs takes a path on btrfs or an empty device; zfs a dataset or an empty device",
+        ),
+    }
+}
+
+fn refuse_unusable(goal: &Goal, place: &PoolPlace) -> Result<(), Refusal> {
+    let is_loop = matches!(place, PoolPlace::LoopFile { .. });
+    if (goal.size.is_some() || goal.preallocate) && !is_loop {
+        return Err(Refusal::new(
+            format!(
+                "--size and --preallocate are for a pool in a file; this one would be a {place}"
+            ),
+            ["leave them out, or leave out --source and --driver dir"],
+        ));
+    }
+    if goal.source.is_some() && matches!(place, PoolPlace::Directory { .. }) {
+        return Err(Refusal::new(
+            "--source is for btrfs and zfs pools; a dir pool lies in Incus's own folder",
+            ["leave out --source, or --driver dir"],
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses where something that Incus does not know lies in a new pool's place: creating the pool
+/// would truncate a file, a failing creation delete it, and deleting the pool wipe a folder.
+fn refuse_leftovers(
+    host: &Host,
+    name: &str,
+    pool_exists: bool,
+    place: &PoolPlace,
+) -> Result<(), Refusal> {
+    let image = loop_path(host, name);
+    let folder = format!("{}/storage-pools/{name}", host.incus_dir);
+    let subvolume = match place {
+        PoolPlace::Subvolume { path, .. } => Some(path),
+        _ => None,
+    };
+    for Place { path, what } in &host.places {
+        let is_pool_s_own = *path == folder && pool_exists;
+        let in_the_way = *path == image || *path == folder || Some(path) == subvolume;
+        if is_pool_s_own || !in_the_way {
+            continue;
+        }
+        let description = match what {
+            PlaceKind::File { size, allocated } => {
+                format!("a file of {size} ({allocated} of it in use)")
+            }
+            // Nothing at all in it: Incus makes and removes such folders itself.  But it takes
+            // only a subvolume, or nothing, where the pool is to be one.
+            PlaceKind::Directory {
+                entries,
+                subvolume: is,
+            } if entries.is_empty() => {
+                if Some(path) == subvolume && !is {
+                    "an empty folder, where a subvolume is to be".to_owned()
+                } else {
+                    continue;
+                }
+            }
+            PlaceKind::Directory { entries, .. } => format!("a folder with {}", entries.join(", ")),
+            PlaceKind::Other => "something that is neither file nor folder".to_owned(),
+        };
+        return Err(Refusal::new(
+            format!(
+                "{path} is {description}, and no pool that Incus knows: creating pool {name} \
+                 there would destroy it"
+            ),
+            [
+                "if it may be a pool of an earlier Incus, let Incus look: incus admin recover"
+                    .to_owned(),
+                format!("to keep it, move it away: mv {path} {path}.kept"),
+                "if you know that nothing in it is needed, remove it; taos-setup never does"
+                    .to_owned(),
+                "or make the pool under another name: --pool taos".to_owned(),
+            ],
+        ));
+    }
+    Ok(())
+}
+
+/// The keys for `incus storage create`.
+fn config(driver: &str, place: &PoolPlace, preallocate: bool) -> Config {
+    let mut config = Config::new();
+    let mut set = |key: &str, value: String| config.insert(key.to_owned(), value);
+    match place {
+        PoolPlace::LoopFile { size, .. } => {
+            set("size", size.exact());
+        }
+        PoolPlace::Subvolume { path, .. } | PoolPlace::Device { path } => {
+            set("source", path.clone());
+        }
+        PoolPlace::Dataset { name } => {
+            set("source", name.clone());
+        }
+        PoolPlace::Directory { .. } => {}
+    }
+    // A subvolume has the mount options of its filesystem.
+    if driver == "btrfs" && !matches!(place, PoolPlace::Subvolume { .. }) {
+        let mut options = MOUNT_OPTIONS.to_owned();
+        if preallocate {
+            options.push(',');
+            options.push_str(KEEP_BLOCKS);
+        }
+        set("btrfs.mount_options", options);
+    }
+    config
+}

@@ -1,0 +1,405 @@
+//! Which pool launches shall use, and what becomes of the one they use now.
+
+use super::goal::matches;
+use super::{Choice, DriverChoice, Goal, Pins, Planner, Refusal};
+use crate::facts::{root_of, Pool, PoolUser, Reference, Server};
+use crate::step::{daemon_users, in_use, Owner, PoolPlace, PoolSpec, Step};
+
+/// The name a pool gets beside one that is kept.
+pub(super) const BESIDE: &str = "taos";
+/// The name of a first pool.  `incus-user` writes it into the profiles it makes.
+pub(super) const DEFAULT: &str = "default";
+
+/// What is to become of the pool that launches use.
+#[derive(Debug, PartialEq)]
+enum Situation {
+    /// There is none: make it.
+    Create(String),
+    /// It clones already, or copying is what was asked for.
+    Keep(String),
+    /// It copies, and nothing is on it: make it again.
+    Recreate(Pool),
+    /// It copies, something is on it, and nothing else was asked for.
+    Leave(Pool),
+}
+
+impl Planner {
+    pub(super) fn plan_pool(&mut self, goal: &Goal) -> Result<(), Refusal> {
+        self.check_pins(goal)?;
+        self.refuse_stray_options(goal)?;
+        let situation = situation(self.server(), goal)?;
+        match situation {
+            Situation::Keep(name) => {
+                self.keep(&name, goal)?;
+                self.point_profiles(&name, goal);
+            }
+            Situation::Create(name) => {
+                self.create_pool(&name, goal)?;
+                self.point_profiles(&name, goal);
+            }
+            Situation::Recreate(pool) => self.recreate(&pool, goal)?,
+            Situation::Leave(pool) => self.leave(&pool, goal),
+        }
+        self.note_broken_pools();
+        Ok(())
+    }
+
+    /// A pin must mean exactly one instance.
+    fn check_pins(&self, goal: &Goal) -> Result<(), Refusal> {
+        let Pins::Named(names) = &goal.pins else {
+            return Ok(());
+        };
+        for name in names {
+            let found: Vec<String> = self
+                .server()
+                .instances
+                .iter()
+                .filter(|instance| matches(name, &instance.reference))
+                .map(|instance| {
+                    let Reference { project, name } = &instance.reference;
+                    format!("{project}/{name}")
+                })
+                .collect();
+            match found.len() {
+                1 => {}
+                0 => {
+                    return Err(Refusal::new(
+                        format!("--pin {name}: there is no instance of that name"),
+                        ["see them all with: taos-setup status"],
+                    ))
+                }
+                _ => {
+                    return Err(Refusal::new(
+                        format!("--pin {name}: that could be any of {}", found.join(", ")),
+                        [format!("name one with its project: --pin {}", found[0])],
+                    ))
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Options that only make sense for a pool that is made, where none will be.
+    fn refuse_stray_options(&self, goal: &Goal) -> Result<(), Refusal> {
+        let Some(pool) = goal
+            .pool
+            .as_ref()
+            .and_then(|name| self.server().pool(name.as_str()))
+        else {
+            return Ok(());
+        };
+        match goal.driver.name() {
+            Some(driver) if driver != pool.driver && pool.driver != "dir" => Err(Refusal::new(
+                format!(
+                    "there is a pool {} already, with the driver {} and not {driver}",
+                    pool.name, pool.driver
+                ),
+                [
+                    format!("use it as it is: --pool {}", pool.name),
+                    "or make another: --pool with a name that is free".into(),
+                ],
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks an existing pool that is to be used as it is.
+    fn keep(&mut self, name: &str, goal: &Goal) -> Result<(), Refusal> {
+        let Some(pool) = self.server().pool(name).cloned() else {
+            return Ok(());
+        };
+        usable(&pool)?;
+        if let Some(driver) = goal.driver.name().filter(|driver| *driver != pool.driver) {
+            self.note(
+                format!(
+                    "launches use pool {name}, which is {} and clones; no {driver} pool is made",
+                    pool.driver
+                ),
+                Some("for one beside it name it: --pool taos".into()),
+            );
+        }
+        if goal.size.is_some() || goal.source.is_some() || goal.preallocate {
+            self.note(
+                format!("pool {name} is there already: --size, --source and --preallocate are for new ones"),
+                Some(format!(
+                    "to grow a loop file: incus storage set {name} size=…"
+                )),
+            );
+        }
+        self.pool = Some(name.to_owned());
+        Ok(())
+    }
+
+    fn create_pool(&mut self, name: &str, goal: &Goal) -> Result<(), Refusal> {
+        let (pool, hold) = self.place_pool(name, goal)?;
+        self.push(Step::CreatePool { pool });
+        if let Some(hold) = hold {
+            self.push(hold);
+        }
+        self.pool = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Deletes an empty pool and makes it again under its name, with every profile as it was.
+    fn recreate(&mut self, pool: &Pool, goal: &Goal) -> Result<(), Refusal> {
+        usable(pool)?;
+        let (new, hold) = self.place_pool(&pool.name, goal)?;
+        let holders: Vec<_> = self
+            .server()
+            .profiles
+            .iter()
+            .filter_map(|profile| {
+                let (device, keys) = root_of(&profile.devices)?;
+                (keys.get("pool") == Some(&pool.name)).then(|| {
+                    let owner = Owner::Profile {
+                        name: profile.reference.clone(),
+                    };
+                    (owner, device.clone(), keys.clone())
+                })
+            })
+            .collect();
+        for (owner, device, keys) in &holders {
+            self.push(Step::SetDevice {
+                owner: owner.clone(),
+                device: device.clone(),
+                from: Some(keys.clone()),
+                to: None,
+            });
+        }
+        self.push(Step::DeletePool {
+            pool: spec_of(pool, &self.facts.host.incus_dir),
+        });
+        self.push(Step::CreatePool { pool: new });
+        if let Some(hold) = hold {
+            self.push(hold);
+        }
+        for (owner, device, keys) in holders {
+            self.push(Step::SetDevice {
+                owner,
+                device,
+                from: None,
+                to: Some(keys),
+            });
+        }
+        self.pool = Some(pool.name.clone());
+        self.point_profiles(&pool.name, goal);
+        Ok(())
+    }
+
+    /// Says what could be done about a pool that copies and is in use; does nothing.
+    fn leave(&mut self, pool: &Pool, goal: &Goal) {
+        let beside = free_pool_name(self.server());
+        let pins = self.pins_for(&beside);
+        let count = pool
+            .users
+            .iter()
+            .filter(|user| matches!(user, PoolUser::Instance { .. }))
+            .count();
+        let why = if count > 0 {
+            format!(
+                "{count} {} on it",
+                if count == 1 {
+                    "instance is"
+                } else {
+                    "instances are"
+                }
+            )
+        } else {
+            in_use(self.server(), &without_profiles(pool)).unwrap_or_default()
+        };
+        self.note(
+            format!(
+                "pool {} ({}) copies at each launch; left as it is, because {why}",
+                pool.name, pool.driver
+            ),
+            Some(if pins.is_empty() {
+                "for a copy-on-write pool beside it for new agents: taos-setup --beside".into()
+            } else {
+                let names: Vec<String> = pins.iter().map(ToString::to_string).collect();
+                format!(
+                    "for a copy-on-write pool beside it for new agents: taos-setup --beside --pin {}",
+                    names.join(",")
+                )
+            }),
+        );
+        self.choices = vec![
+            Choice::Leave {
+                pool: pool.name.clone(),
+            },
+            Choice::Beside {
+                pool: pool.name.clone(),
+                beside,
+                pins,
+            },
+        ];
+        self.pool = Some(pool.name.clone());
+        self.point_profiles(&pool.name, goal);
+    }
+
+    /// Pools that launches do not use, but that are in a bad state.
+    fn note_broken_pools(&mut self) {
+        let broken: Vec<(String, Option<String>)> = self
+            .server()
+            .pools
+            .iter()
+            .filter(|pool| pool.status != "Created")
+            .map(|pool| {
+                let reason = pool.reason.clone();
+                (format!("pool {} is {}", pool.name, pool.status), reason)
+            })
+            .collect();
+        for (what, reason) in broken {
+            self.note(what, reason);
+        }
+    }
+}
+
+fn situation(server: &Server, goal: &Goal) -> Result<Situation, Refusal> {
+    if let Some(name) = &goal.pool {
+        let Some(pool) = server.pool(name.as_str()) else {
+            return Ok(Situation::Create(name.to_string()));
+        };
+        if goal.beside && !pool.copy_on_write() {
+            return Err(Refusal::new(
+                format!("pool {name} is there already, and it is {}", pool.driver),
+                ["name a pool that is not there yet: --beside --pool taos"],
+            ));
+        }
+        return existing(server, pool, goal);
+    }
+    let used = launch_pool(server)?;
+    match used {
+        // A profile may name a pool that is not there (a pool deleted, or never made).
+        None => Ok(Situation::Create(
+            launch_pool_name(server).unwrap_or(DEFAULT).to_owned(),
+        )),
+        Some(pool) if goal.beside && !pool.copy_on_write() => Ok(match server.pool(BESIDE) {
+            Some(ready) if ready.copy_on_write() => Situation::Keep(ready.name.clone()),
+            _ => Situation::Create(free_pool_name(server)),
+        }),
+        Some(pool) => existing(server, pool, goal),
+    }
+}
+
+fn existing(server: &Server, pool: &Pool, goal: &Goal) -> Result<Situation, Refusal> {
+    usable(pool)?;
+    let name = pool.name.clone();
+    if pool.copy_on_write() || (goal.driver == DriverChoice::Dir && pool.driver == "dir") {
+        Ok(Situation::Keep(name))
+    } else if recreatable(server, pool) {
+        Ok(Situation::Recreate(pool.clone()))
+    } else {
+        Ok(Situation::Leave(pool.clone()))
+    }
+}
+
+/// The pool that profile `default` names.
+fn launch_pool_name(server: &Server) -> Option<&str> {
+    let profile = server.profile(&Reference::new("default", "default"))?;
+    let (_, keys) = root_of(&profile.devices)?;
+    keys.get("pool").map(String::as_str)
+}
+
+/// The pool that a launch uses now, or that it clearly should.
+fn launch_pool(server: &Server) -> Result<Option<&Pool>, Refusal> {
+    let named = launch_pool_name(server).and_then(|name| server.pool(name));
+    if let Some(pool) = named.or_else(|| server.pool(DEFAULT)) {
+        return Ok(Some(pool));
+    }
+    // Half-configured: pools, but none that the profile names.
+    let clones: Vec<&Pool> = server
+        .pools
+        .iter()
+        .filter(|pool| pool.copy_on_write() && pool.status == "Created")
+        .collect();
+    match clones.as_slice() {
+        [] => Ok(None),
+        [pool] => Ok(Some(pool)),
+        several => {
+            let names: Vec<&str> = several.iter().map(|pool| pool.name.as_str()).collect();
+            Err(Refusal::new(
+                format!(
+                    "profile default names no pool, and {} could all be meant",
+                    names.join(", ")
+                ),
+                [format!("say which: --pool {}", names[0])],
+            ))
+        }
+    }
+}
+
+/// Whether deleting the pool and making it again loses nothing at all.
+fn recreatable(server: &Server, pool: &Pool) -> bool {
+    pool.driver == "dir"
+        && pool.config.iter().all(|(key, value)| {
+            // A folder that somebody chose stays chosen.
+            key.starts_with("volatile.")
+                || (key == "source" && value.ends_with(&format!("/storage-pools/{}", pool.name)))
+        })
+        && pool.users.iter().all(|user| match user {
+            PoolUser::Image { .. } => true,
+            // Only what can be given back: its root disk.
+            PoolUser::Profile { name } => server
+                .profile(name)
+                .and_then(|profile| {
+                    let disks = profile
+                        .devices
+                        .values()
+                        .filter(|keys| keys.get("pool") == Some(&pool.name));
+                    (disks.count() == 1).then(|| root_of(&profile.devices))?
+                })
+                .is_some(),
+            _ => false,
+        })
+        && daemon_users(server, pool).next().is_none()
+        && pool.stray_files.is_empty()
+}
+
+fn usable(pool: &Pool) -> Result<(), Refusal> {
+    if pool.status == "Created" {
+        return Ok(());
+    }
+    let reason = pool.reason.as_deref().unwrap_or("Incus gives no reason");
+    let hint = match pool.status.as_str() {
+        "Pending" => format!(
+            "if nothing is creating it right now, a creation was broken off: \
+             incus storage delete {}",
+            pool.name
+        ),
+        "Errored" => format!("its creation failed: incus storage delete {}", pool.name),
+        _ => {
+            "bring back what it lies on, then restart Incus; taos-setup will not replace it".into()
+        }
+    };
+    Err(Refusal::new(
+        format!("storage pool {} is {}: {reason}", pool.name, pool.status),
+        [hint, "then run taos-setup again".into()],
+    ))
+}
+
+/// A pool as it would have to be made to be what it is now.
+fn spec_of(pool: &Pool, incus_dir: &str) -> PoolSpec {
+    PoolSpec {
+        name: pool.name.clone(),
+        driver: pool.driver.clone(),
+        // `recreatable` let only the default folder through, which is made by naming none.
+        config: crate::facts::Config::new(),
+        place: PoolPlace::Directory {
+            path: format!("{incus_dir}/storage-pools/{}", pool.name),
+        },
+    }
+}
+
+fn without_profiles(pool: &Pool) -> Pool {
+    let mut pool = pool.clone();
+    pool.users
+        .retain(|user| !matches!(user, PoolUser::Profile { .. }));
+    pool
+}
+
+pub(super) fn free_pool_name(server: &Server) -> String {
+    std::iter::once(BESIDE.to_owned())
+        .chain((2..).map(|number| format!("{BESIDE}{number}")))
+        .find(|name| server.pool(name).is_none())
+        .unwrap_or_default()
+}

@@ -1,0 +1,248 @@
+//! What a call ends with: its exit code, and its JSON document.
+
+use serde::Serialize;
+
+use crate::apply::commands;
+use crate::facts::Facts;
+use crate::plan::{Choice, Note, Plan, Refusal};
+use crate::status::Status;
+use crate::step::Step;
+
+/// The version of the JSON documents; `docs/json.md` describes them.
+pub const SCHEMA: u32 = 1;
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// There was nothing to do.
+    Nothing,
+    /// The plan was shown, as asked for with `--dry-run`.
+    Planned,
+    Done,
+    /// What an earlier run made was taken back, as asked for.
+    Undone,
+    /// Nothing was touched.
+    Refused(Refusal),
+    /// A step failed; what was begun has been taken back.
+    Failed {
+        error: String,
+    },
+    /// Stopped between steps; these are left.
+    Stopped {
+        remaining: Vec<Step>,
+    },
+    /// A step failed and so did the way back; these are left of it.
+    Stuck {
+        error: String,
+        remaining: Vec<Step>,
+    },
+}
+
+impl Ending {
+    /// 0 done or nothing to do, 1 failed and undone, 3 refused, 4 steps remain.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Nothing | Self::Planned | Self::Done | Self::Undone => 0,
+            Self::Failed { .. } => 1,
+            Self::Refused(_) => 3,
+            Self::Stopped { .. } | Self::Stuck { .. } => 4,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing-to-do",
+            Self::Planned => "planned",
+            Self::Done => "done",
+            Self::Undone => "undone",
+            Self::Refused(_) => "refused",
+            Self::Failed { .. } => "failed",
+            Self::Stopped { .. } => "stopped",
+            Self::Stuck { .. } => "stuck",
+        }
+    }
+}
+
+/// Everything about a call, for the end of it.
+#[derive(Debug)]
+pub struct Report {
+    command: &'static str,
+    facts: Option<Facts>,
+    plan: Option<Plan>,
+    pub ending: Ending,
+}
+
+impl Report {
+    #[must_use]
+    pub fn new(command: &'static str) -> Self {
+        Self {
+            command,
+            facts: None,
+            plan: None,
+            ending: Ending::Nothing,
+        }
+    }
+
+    pub fn found(&mut self, facts: &Facts) {
+        self.facts = Some(facts.clone());
+    }
+
+    pub fn planned(&mut self, plan: &Plan) {
+        self.plan = Some(plan.clone());
+    }
+
+    #[must_use]
+    pub fn ending(mut self, ending: Ending) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    #[must_use]
+    pub fn refused(self, refusal: Refusal) -> Self {
+        self.ending(Ending::Refused(refusal))
+    }
+
+    /// The pool that launches use, now that it is through.
+    #[must_use]
+    pub fn pool(&self) -> Option<&str> {
+        self.plan.as_ref()?.pool.as_deref()
+    }
+
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.as_ref()
+    }
+
+    #[must_use]
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
+    /// The document for `--json`.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let (message, hints, remaining) = match &self.ending {
+            Ending::Refused(refusal) => (Some(&refusal.what), refusal.hints.as_slice(), &[][..]),
+            Ending::Failed { error } => (Some(error), &[][..], &[][..]),
+            Ending::Stuck { error, remaining } => (Some(error), &[][..], remaining.as_slice()),
+            Ending::Stopped { remaining } => (None, &[][..], remaining.as_slice()),
+            _ => (None, &[][..], &[][..]),
+        };
+        document(&Document {
+            schema: SCHEMA,
+            command: self.command,
+            outcome: self.ending.word(),
+            exit_code: self.ending.exit_code(),
+            message: message.map(String::as_str),
+            hints,
+            facts: self.facts.as_ref(),
+            plan: self.plan.as_ref().map(PlanDocument::of),
+            remaining: remaining.iter().map(StepDocument::of).collect(),
+            status: None,
+        })
+    }
+}
+
+/// The document of `status --json`.
+#[must_use]
+pub fn status_json(facts: &Facts, status: &Status) -> String {
+    document(&Document {
+        schema: SCHEMA,
+        command: "status",
+        outcome: "done",
+        exit_code: 0,
+        message: None,
+        hints: &[],
+        facts: Some(facts),
+        plan: None,
+        remaining: Vec::new(),
+        status: Some(status),
+    })
+}
+
+/// The document of a call that ended in an error before it could report anything.
+#[must_use]
+pub fn error_json(command: &str, exit_code: u8, message: &str, hints: &[String]) -> String {
+    document(&Document {
+        schema: SCHEMA,
+        command,
+        outcome: "error",
+        exit_code,
+        message: Some(message),
+        hints,
+        facts: None,
+        plan: None,
+        remaining: Vec::new(),
+        status: None,
+    })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    command: &'a str,
+    outcome: &'a str,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    hints: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanDocument<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remaining: Vec<StepDocument<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<&'a Facts>,
+}
+
+#[derive(Serialize)]
+struct PlanDocument<'a> {
+    steps: Vec<StepDocument<'a>>,
+    notes: &'a [Note],
+    choices: &'a [Choice],
+    open_end: bool,
+    pool: Option<&'a str>,
+}
+
+impl<'a> PlanDocument<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        Self {
+            steps: plan.steps.iter().map(StepDocument::of).collect(),
+            notes: &plan.notes,
+            choices: &plan.choices,
+            open_end: plan.open_end,
+            pool: plan.pool.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StepDocument<'a> {
+    description: String,
+    reason: String,
+    commands: Vec<String>,
+    undo: String,
+    #[serde(flatten)]
+    step: &'a Step,
+}
+
+impl<'a> StepDocument<'a> {
+    fn of(step: &'a Step) -> Self {
+        Self {
+            description: step.describe(),
+            reason: step.reason(),
+            commands: commands(step),
+            undo: step.undo_words(),
+            step,
+        }
+    }
+}
+
+fn document(document: &Document<'_>) -> String {
+    serde_json::to_string_pretty(document).unwrap_or_else(|error| {
+        format!("{{\"schema\": {SCHEMA}, \"outcome\": \"error\", \"message\": \"{error}\"}}")
+    })
+}

@@ -1,0 +1,242 @@
+//! How it stands: the pools, what they promise, where launches go, and a verdict.
+
+use serde::Serialize;
+
+use crate::facts::{root_of, Backing, Bytes, Facts, Image, Incus, Pool, Reference, Server};
+use crate::setup::outlook;
+
+/// The alias under which the taOS application looks for its base image.
+pub const BASE_IMAGE: &str = "taos-openclaw-base";
+
+/// What `status` adds to the facts.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    pub verdict: Verdict,
+    pub message: String,
+    /// What the loop files may still grow by.
+    pub promised: Bytes,
+    /// What the host filesystem has free for that.
+    pub free: Bytes,
+    /// The base image, in each project that has it.
+    pub base_image: Vec<Image>,
+    /// Measured with `--probe`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub launches: Vec<Launch>,
+}
+
+/// The verdict in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every launch is a clone.
+    Ready,
+    /// It works, and launches copy.
+    Copies,
+    /// There is something that `taos-setup` would do.
+    ToDo,
+    /// There is something that `taos-setup` refuses to do by itself.
+    Blocked,
+}
+
+/// The times of one scratch instance on one pool, in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Launch {
+    pub pool: String,
+    pub driver: String,
+    /// The image it was made from.
+    pub image: String,
+    /// Made for the first time, which unpacks the image where it was not unpacked yet.
+    pub first_create: f64,
+    /// Made again.
+    pub create: f64,
+    /// Started.
+    pub start: f64,
+    /// Why there are no times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Status {
+    /// Judges the facts.
+    #[must_use]
+    pub fn of(facts: &Facts, launches: Vec<Launch>) -> Self {
+        let (verdict, message) = judge(facts);
+        Self {
+            verdict,
+            message,
+            promised: facts.host.incus_filesystem.promised,
+            free: facts.host.incus_filesystem.free,
+            base_image: facts.server().map(base_images).unwrap_or_default(),
+            launches,
+        }
+    }
+
+    /// The text, a line each; headings begin with `# `.
+    #[must_use]
+    pub fn lines(&self, facts: &Facts) -> Vec<String> {
+        let mut lines = vec!["# Incus".to_owned()];
+        match &facts.incus {
+            Incus::Absent => lines.push("  not installed".into()),
+            Incus::Silent { reason } => lines.push(format!("  installed, not answering: {reason}")),
+            Incus::Answering(server) => {
+                let cluster = if server.clustered { ", clustered" } else { "" };
+                lines.push(format!("  version {}{cluster}", server.version));
+                self.server_lines(server, &mut lines);
+            }
+        }
+        lines.push("# Verdict".into());
+        lines.push(format!("  {}", self.message));
+        lines
+    }
+
+    fn server_lines(&self, server: &Server, lines: &mut Vec<String>) {
+        lines.push("# Pools".into());
+        if server.pools.is_empty() {
+            lines.push("  none".into());
+        }
+        for pool in &server.pools {
+            lines.push(format!("  {}", pool_line(pool)));
+            if let Some(options) = pool.config.get("btrfs.mount_options") {
+                lines.push(format!("    mounted with {options}"));
+            }
+            if let Some(reason) = &pool.reason {
+                lines.push(format!("    {reason}"));
+            }
+        }
+        let promise = if self.promised > self.free {
+            "MORE THAN THE HOST HAS: instances lose writes when it fills up"
+        } else {
+            "kept"
+        };
+        if self.promised > Bytes(0) {
+            lines.push(format!(
+                "  promised, beyond what they take now: {} of {} free on the host: {promise}",
+                self.promised, self.free
+            ));
+        }
+        lines.push("# Launches".into());
+        for profile in &server.profiles {
+            let Reference { project, name } = &profile.reference;
+            let Some((_, keys)) = root_of(&profile.devices) else {
+                if name == "default" {
+                    lines.push(format!("  project {project}, profile {name}: no root disk"));
+                }
+                continue;
+            };
+            let pool = keys.get("pool").map_or("?", String::as_str);
+            let how = match server.pool(pool) {
+                None => "which is not there",
+                Some(pool) if pool.copy_on_write() => "a clone",
+                Some(_) => "a copy",
+            };
+            lines.push(format!(
+                "  project {project}, profile {name}: pool {pool}, {how}"
+            ));
+        }
+        lines.push("# Instances".into());
+        if server.instances.is_empty() {
+            lines.push("  none".into());
+        }
+        for instance in &server.instances {
+            let Reference { project, name } = &instance.reference;
+            let pool = instance.pool.as_deref().unwrap_or("?");
+            lines.push(format!(
+                "  {name}  project {project}, pool {pool}, {}",
+                instance.status.to_lowercase()
+            ));
+        }
+        lines.push("# Base image".into());
+        if self.base_image.is_empty() {
+            lines.push(format!("  {BASE_IMAGE} is not here"));
+        }
+        for image in &self.base_image {
+            let fingerprint = image.fingerprint.get(..12).unwrap_or(&image.fingerprint);
+            lines.push(format!(
+                "  {BASE_IMAGE}  project {}, {fingerprint}, {}",
+                image.project, image.size
+            ));
+        }
+        if !self.launches.is_empty() {
+            lines.push("# Launch times, in seconds".into());
+            lines.push("  pool            driver   create   again    start".into());
+            for launch in &self.launches {
+                lines.push(match &launch.error {
+                    Some(error) => format!("  {:<15} {:<8} {error}", launch.pool, launch.driver),
+                    None => format!(
+                        "  {:<15} {:<8} {:<8.2} {:<8.2} {:<8.2}",
+                        launch.pool,
+                        launch.driver,
+                        launch.first_create,
+                        launch.create,
+                        launch.start
+                    ),
+                });
+            }
+        }
+    }
+}
+
+/// A pool in one line.
+#[must_use]
+pub fn pool_line(pool: &Pool) -> String {
+    let place = match &pool.backing {
+        Backing::LoopFile {
+            path,
+            size,
+            allocated,
+        } => {
+            format!("{size} loop file {path} ({allocated} allocated)")
+        }
+        Backing::Subvolume { path } => format!("subvolume {path}"),
+        Backing::Directory { path } => format!("folder {path}"),
+        Backing::Dataset { name } => format!("dataset {name}"),
+        Backing::Device { path } => format!("device {path}"),
+        Backing::Unknown => "place unknown".into(),
+    };
+    let space = pool
+        .space
+        .map(|space| format!(", {} of {} used", space.used, space.total))
+        .unwrap_or_default();
+    let state = if pool.status == "Created" {
+        String::new()
+    } else {
+        format!(", {}", pool.status.to_uppercase())
+    };
+    format!("{}: {}, {place}{space}{state}", pool.name, pool.driver)
+}
+
+fn base_images(server: &Server) -> Vec<Image> {
+    server
+        .images
+        .iter()
+        .filter(|image| image.aliases.iter().any(|alias| alias == BASE_IMAGE))
+        .cloned()
+        .collect()
+}
+
+fn judge(facts: &Facts) -> (Verdict, String) {
+    let plan = match outlook(facts) {
+        Ok(plan) => plan,
+        Err(refusal) => return (Verdict::Blocked, refusal.what),
+    };
+    if !plan.steps.is_empty() || plan.open_end {
+        let steps = plan.steps.len();
+        let plural = if steps == 1 { "step" } else { "steps" };
+        return (
+            Verdict::ToDo,
+            format!("not set up yet: run taos-setup, which has {steps} {plural} to do"),
+        );
+    }
+    let pool = plan.pool.unwrap_or_default();
+    let found = facts.server().and_then(|server| server.pool(&pool));
+    match found {
+        Some(found) if found.copy_on_write() => (
+            Verdict::Ready,
+            format!("ready: launches clone on pool {pool} ({})", found.driver),
+        ),
+        _ => (
+            Verdict::Copies,
+            format!("works, but launches copy on pool {pool}; taos-setup has the choices"),
+        ),
+    }
+}

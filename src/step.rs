@@ -1,0 +1,373 @@
+//! The vocabulary of change.
+//!
+//! A [`Step`] says what it would do ([`Step::describe`]), why ([`Step::reason`]), whether it is
+//! already true ([`Step::holds`]), what stands in its way ([`Step::blocked`]), what takes it back
+//! ([`Step::undo`]), and what the machine is expected to be afterwards ([`Step::expect`]).  It
+//! does nothing by itself: `apply` is the only place with effects.
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{
+    root_of, Bytes, Config, Devices, Facts, Incus, PackageManager, PackageSource, Pool, PoolUser,
+    Reference, Server,
+};
+
+mod expect;
+mod words;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "step")]
+pub enum Step {
+    /// Install packages with the host's package manager.
+    InstallPackages {
+        manager: PackageManager,
+        packages: Vec<String>,
+        /// A package source to add first.
+        source: Option<PackageSource>,
+        /// The programs that are there afterwards.
+        tools: Vec<String>,
+    },
+    /// Start the Incus daemon and wait until it is ready.
+    StartDaemon {
+        with: DaemonStart,
+    },
+    CreatePool {
+        pool: PoolSpec,
+    },
+    /// Delete a pool that nothing but cached images is on.
+    DeletePool {
+        pool: PoolSpec,
+    },
+    /// Allocate all of a loop file's blocks on the host filesystem.
+    HoldSpace {
+        pool: String,
+        path: String,
+        size: Bytes,
+    },
+    CreateNetwork {
+        network: NetworkSpec,
+    },
+    DeleteNetwork {
+        network: NetworkSpec,
+    },
+    /// Add, remove or change one device of one profile or instance.
+    SetDevice {
+        owner: Owner,
+        device: String,
+        from: Option<Config>,
+        to: Option<Config>,
+    },
+}
+
+/// How a daemon is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum DaemonStart {
+    /// `systemctl enable --now` on the package's units.
+    Systemd,
+    /// The daemon's program itself, where there is no systemd.
+    Program { path: Option<String> },
+}
+
+/// A pool to be made, or made again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    pub name: String,
+    pub driver: String,
+    /// Exactly the keys given to `incus storage create`.
+    pub config: Config,
+    pub place: PoolPlace,
+}
+
+/// Where a new pool's data will lie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum PoolPlace {
+    LoopFile {
+        path: String,
+        size: Bytes,
+        /// What the host filesystem can keep; less than `size` only with `--overcommit`.
+        fits: Bytes,
+    },
+    Subvolume {
+        path: String,
+        mount_point: String,
+    },
+    Dataset {
+        name: String,
+    },
+    Device {
+        path: String,
+    },
+    Directory {
+        path: String,
+    },
+}
+
+/// A bridge to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    pub name: String,
+    /// The address (CIDR) to use where Incus finds no free subnet by itself.
+    pub fallback: String,
+}
+
+/// Whose device a [`Step::SetDevice`] sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "owner")]
+pub enum Owner {
+    Profile { name: Reference },
+    Instance { name: Reference },
+}
+
+/// Which part of the facts a step changes, and is to be read again after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Everything,
+    Pools,
+    Networks,
+    Profiles,
+    Instances,
+}
+
+impl Step {
+    /// Whether what the step brings about is already so.
+    #[must_use]
+    pub fn holds(&self, facts: &Facts) -> bool {
+        match self {
+            Self::InstallPackages { tools, .. } => {
+                tools.iter().all(|tool| facts.host.tools.contains_key(tool))
+            }
+            Self::StartDaemon { .. } => facts.server().is_some(),
+            Self::CreatePool { pool } => facts
+                .server()
+                .and_then(|server| server.pool(&pool.name))
+                .is_some_and(|found| found.driver == pool.driver && found.status == "Created"),
+            // Not only gone from the list: `dir` made again as `btrfs` is gone, too.
+            Self::DeletePool { pool } => facts.server().is_some_and(|server| {
+                server
+                    .pool(&pool.name)
+                    .is_none_or(|found| found.driver != pool.driver && found.status == "Created")
+            }),
+            Self::HoldSpace { pool, size, .. } => facts
+                .server()
+                .and_then(|server| server.pool(pool))
+                .is_some_and(|found| match found.backing {
+                    crate::facts::Backing::LoopFile { allocated, .. } => allocated >= *size,
+                    _ => false,
+                }),
+            Self::CreateNetwork { network } => facts
+                .server()
+                .is_some_and(|server| server.networks.iter().any(|n| n.name == network.name)),
+            Self::DeleteNetwork { network } => facts
+                .server()
+                .is_some_and(|server| !server.networks.iter().any(|n| n.name == network.name)),
+            Self::SetDevice {
+                owner, device, to, ..
+            } => facts
+                .server()
+                .and_then(|server| owner.devices(server))
+                .is_some_and(|devices| devices.get(device) == to.as_ref()),
+        }
+    }
+
+    /// What stands in the way of the step, if anything does.
+    #[must_use]
+    pub fn blocked(&self, facts: &Facts) -> Option<String> {
+        let server = match (&facts.incus, self) {
+            (_, Self::InstallPackages { .. } | Self::StartDaemon { .. }) => return None,
+            (Incus::Answering(server), _) => server,
+            (Incus::Absent | Incus::Silent { .. }, _) => {
+                return Some("the Incus daemon does not answer".into())
+            }
+        };
+        match self {
+            Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::HoldSpace { .. } => {
+                None
+            }
+            Self::CreatePool { pool } => server.pool(&pool.name).map(|found| {
+                format!(
+                    "there is a {} pool named {} in state {}",
+                    found.driver, found.name, found.status
+                )
+            }),
+            Self::DeletePool { pool } => match server.pool(&pool.name) {
+                Some(found) if found.driver != pool.driver => Some(format!(
+                    "pool {} is now {}, not {}",
+                    found.name, found.driver, pool.driver
+                )),
+                Some(found) => in_use(server, found),
+                None => None,
+            },
+            Self::CreateNetwork { network } => server
+                .networks
+                .iter()
+                .find(|found| found.name == network.name)
+                .map(|found| format!("there is a network named {}", found.name)),
+            Self::DeleteNetwork { network } => server
+                .networks
+                .iter()
+                .find(|found| found.name == network.name && !found.used_by.is_empty())
+                .map(|found| {
+                    format!(
+                        "network {} is used by {}",
+                        found.name,
+                        found.used_by.join(", ")
+                    )
+                }),
+            Self::SetDevice {
+                owner,
+                device,
+                from,
+                to,
+            } => device_blocked(server, owner, device, from.as_ref(), to.as_ref()),
+        }
+    }
+
+    /// The step that takes this one back, where there is one.
+    #[must_use]
+    pub fn undo(&self) -> Option<Step> {
+        match self {
+            Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::HoldSpace { .. } => {
+                None
+            }
+            Self::CreatePool { pool } => Some(Self::DeletePool { pool: pool.clone() }),
+            Self::DeletePool { pool } => Some(Self::CreatePool { pool: pool.clone() }),
+            Self::CreateNetwork { network } => Some(Self::DeleteNetwork {
+                network: network.clone(),
+            }),
+            Self::DeleteNetwork { network } => Some(Self::CreateNetwork {
+                network: network.clone(),
+            }),
+            Self::SetDevice {
+                owner,
+                device,
+                from,
+                to,
+            } => Some(Self::SetDevice {
+                owner: owner.clone(),
+                device: device.clone(),
+                from: to.clone(),
+                to: from.clone(),
+            }),
+        }
+    }
+
+    /// Which facts the step changes.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::InstallPackages { .. } | Self::StartDaemon { .. } => Scope::Everything,
+            Self::CreatePool { .. } | Self::DeletePool { .. } | Self::HoldSpace { .. } => {
+                Scope::Pools
+            }
+            Self::CreateNetwork { .. } | Self::DeleteNetwork { .. } => Scope::Networks,
+            Self::SetDevice {
+                owner: Owner::Profile { .. },
+                ..
+            } => Scope::Profiles,
+            Self::SetDevice {
+                owner: Owner::Instance { .. },
+                ..
+            } => Scope::Instances,
+        }
+    }
+
+    /// Whether only after this step it can be seen what else there is to do.
+    #[must_use]
+    pub fn reveals(&self) -> bool {
+        matches!(
+            self,
+            Self::InstallPackages { .. } | Self::StartDaemon { .. }
+        )
+    }
+
+    /// The instance whose configuration the step touches, if it touches one.
+    #[must_use]
+    pub fn touches(&self) -> Option<&Reference> {
+        match self {
+            Self::SetDevice {
+                owner: Owner::Instance { name },
+                ..
+            } => Some(name),
+            _ => None,
+        }
+    }
+}
+
+impl Owner {
+    fn devices<'a>(&self, server: &'a Server) -> Option<&'a Devices> {
+        match self {
+            Self::Profile { name } => server.profile(name).map(|profile| &profile.devices),
+            Self::Instance { name } => server.instance(name).map(|instance| &instance.devices),
+        }
+    }
+}
+
+/// What keeps a pool from being deleted: anything on it or pointing at it but cached images.
+#[must_use]
+pub fn in_use(server: &Server, pool: &Pool) -> Option<String> {
+    let mut users: Vec<String> = pool
+        .users
+        .iter()
+        .filter(|user| !matches!(user, PoolUser::Image { .. }))
+        .map(ToString::to_string)
+        .collect();
+    users.extend(daemon_users(server, pool));
+    users.extend(
+        pool.stray_files
+            .iter()
+            .map(|path| format!("files in {path}")),
+    );
+    if users.is_empty() {
+        None
+    } else {
+        Some(format!(
+            "pool {} is used by {}",
+            pool.name,
+            users.join(", ")
+        ))
+    }
+}
+
+/// The daemon settings that put their data on a pool.
+pub fn daemon_users<'a>(server: &'a Server, pool: &'a Pool) -> impl Iterator<Item = String> + 'a {
+    server
+        .daemon_volumes
+        .iter()
+        .filter(|(_, volume)| volume.split('/').next() == Some(pool.name.as_str()))
+        .map(|(key, volume)| format!("the daemon setting {key}={volume}"))
+}
+
+fn device_blocked(
+    server: &Server,
+    owner: &Owner,
+    device: &str,
+    from: Option<&Config>,
+    to: Option<&Config>,
+) -> Option<String> {
+    let Some(devices) = owner.devices(server) else {
+        return Some(format!("{owner} is not there any more"));
+    };
+    if devices.get(device) != from {
+        return Some(format!(
+            "device {device} of {owner} was changed by someone else"
+        ));
+    }
+    // Incus refuses this itself; said here, it is said before anything was begun.
+    let Owner::Profile { name } = owner else {
+        return None;
+    };
+    let (root, old) = root_of(devices)?;
+    let stays = to.is_some_and(|new| new.get("pool") == old.get("pool"));
+    if root != device || stays {
+        return None;
+    }
+    let profile = server.profile(name)?;
+    let names: Vec<String> = server
+        .inheritors(profile)
+        .map(|instance| instance.reference.to_string())
+        .collect();
+    (!names.is_empty()).then(|| format!("the root disk of {} comes from {owner}", names.join(", ")))
+}
