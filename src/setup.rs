@@ -105,7 +105,7 @@ pub fn set_up(machine: &Machine, ui: &Ui, mut goal: Goal, manner: &Manner) -> Re
             Some(Ending::Done) if open_end => {}
             Some(ending) => return Ok(report.ending(ending)),
             None => {
-                ui.say("The daemon answers now, and there is something else to do than assumed.")
+                ui.say("The daemon answers now, and there is something else to do than assumed.");
             }
         }
     }
@@ -336,7 +336,7 @@ fn consent(ui: &Ui, planned: Plan, goal: &Goal, manner: &Manner) -> Result<Appro
         ));
     }
     loop {
-        match ui.ask(&planned) {
+        match ui.ask() {
             Answer::Yes => return planned.approve(&Yes::Typed),
             Answer::Explain => ui.explain(&planned),
             Answer::No | Answer::Leave => return Err(declined()),

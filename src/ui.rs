@@ -154,7 +154,8 @@ impl Ui {
     }
 
     /// Asks for a yes to the plan just shown.
-    pub fn ask(&self, _plan: &Plan) -> Answer {
+    #[must_use] 
+    pub fn ask(&self) -> Answer {
         loop {
             eprint!(
                 "{} yes / no / explain [no]: ",

@@ -20,7 +20,7 @@ impl Planner {
         let clones = self
             .server()
             .pool(pool)
-            .is_some_and(|pool| pool.copy_on_write());
+            .is_some_and(super::super::facts::Pool::copy_on_write);
         let asked = goal.beside || goal.pool.is_some();
         let profiles: Vec<Profile> = launch_profiles(self.server()).cloned().collect();
         for profile in profiles {
@@ -37,7 +37,7 @@ impl Planner {
             let copies = !self
                 .server()
                 .pool(old)
-                .is_some_and(|old| old.copy_on_write());
+                .is_some_and(super::super::facts::Pool::copy_on_write);
             if !(asked || (copies && clones)) {
                 continue;
             }
