@@ -12,6 +12,9 @@ use crate::journal::{End, Progress, Writer};
 use crate::plan::Approved;
 use crate::step::{Scope, Step};
 
+/// Why a run is taken back that did not fail.
+pub const ASKED: &str = "undo was asked for";
+
 mod measure;
 mod perform;
 
@@ -39,6 +42,8 @@ pub enum Outcome {
     /// Somebody asked to stop; these steps are left.
     Stopped {
         remaining: Vec<Step>,
+        /// Whether anything was begun before.
+        begun: bool,
     },
     /// It failed, and what was begun has been taken back.
     Failed {
@@ -80,8 +85,13 @@ impl Applier<'_, '_> {
                 continue;
             }
             if self.machine.signals.stop_asked() {
+                let begun = progress.contains(&Progress::Done);
+                if !begun {
+                    self.writer.end(End::Undone)?;
+                }
                 return Ok(Outcome::Stopped {
                     remaining: steps[index..].to_vec(),
+                    begun,
                 });
             }
             let in_doubt = progress[index] == Progress::Begun;

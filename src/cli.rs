@@ -112,6 +112,8 @@ pub struct PoolOptions {
 /// A storage driver.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Driver {
+    // A variable that is set to nothing is as good as unset.
+    #[value(alias = "")]
     Auto,
     Btrfs,
     Zfs,

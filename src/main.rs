@@ -18,9 +18,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => code.into(),
+        // Errors of steps are endings of a report; what arrives here came before any of them.
         Err(error) => {
             let message = format!("{error:#}");
-            let hints = ["nothing was changed; the log is /var/log/taos-setup.log".to_owned()];
+            let hints = [format!(
+                "nothing was changed; the log is {}",
+                Paths::from_environment().log.display()
+            )];
             if cli.json {
                 println!("{}", report::error_json(cli.name(), 3, &message, &hints));
             }

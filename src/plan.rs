@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::facts::{Bytes, Facts, Incus, Reference, Server};
+use crate::facts::{Bytes, Facts, Incus, Pool, Reference, Server};
 use crate::step::{DaemonStart, Step};
 
 mod goal;
@@ -42,6 +42,8 @@ pub struct Plan {
     pub choices: Vec<Choice>,
     /// The pool that launches use afterwards.
     pub pool: Option<String>,
+    /// Whether a launch is a clone then.
+    pub clones: bool,
 }
 
 /// Something noticed and left alone, with what can be done about it.
@@ -241,7 +243,11 @@ impl Planner {
     }
 
     fn finish(self) -> Plan {
+        let pool = self.pool.as_deref();
         Plan {
+            clones: pool
+                .and_then(|name| self.server().pool(name))
+                .is_some_and(Pool::copy_on_write),
             open_end: self.facts.server().is_none(),
             steps: self.steps,
             notes: self.notes,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::apply::{Applier, Event, Outcome};
+use crate::apply::{self, Applier, Event, Outcome};
 use crate::facts::Facts;
 use crate::host::Machine;
 use crate::journal::{self, End, Lock, NotLocked, Progress, Record, Writer};
@@ -29,6 +29,9 @@ pub struct Manner {
 /// endings of the [`Report`].
 pub fn set_up(machine: &Machine, ui: &Ui, mut goal: Goal, manner: &Manner) -> Result<Report> {
     let mut report = Report::new("setup");
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(report.refused(not_root()));
+    }
     loop {
         let seen = journal::records(&machine.paths.state)?;
         let source = match &goal.source {
@@ -38,9 +41,6 @@ pub fn set_up(machine: &Machine, ui: &Ui, mut goal: Goal, manner: &Manner) -> Re
         let facts = crate::look(machine, source)?;
         report.found(&facts);
         if let Some(record) = unfinished(&seen) {
-            if !facts.host.root {
-                return Ok(report.refused(not_root()));
-            }
             match go_on(machine, ui, &mut report, &facts, record, &goal, manner)? {
                 Some(ending) => return Ok(report.ending(ending)),
                 None => continue,
@@ -100,7 +100,7 @@ pub fn set_up(machine: &Machine, ui: &Ui, mut goal: Goal, manner: &Manner) -> Re
         };
         let writer = lock.begin(approved.steps())?;
         let fresh = vec![Progress::Pending; steps.len()];
-        let ending = run_forwards(machine, ui, facts, &lock, writer, &approved, &fresh, &goal)?;
+        let ending = run_forwards(machine, ui, facts, &lock, writer, &approved, &fresh, &goal);
         match ending {
             Some(Ending::Done) if open_end => {}
             Some(ending) => return Ok(report.ending(ending)),
@@ -155,15 +155,7 @@ pub fn undo(machine: &Machine, ui: &Ui, goal: &Goal, manner: &Manner) -> Result<
         Err(refusal) => return Ok(report.refused(refusal?)),
     };
     let writer = lock.resume(record)?;
-    let ending = run_backwards(
-        machine,
-        ui,
-        facts,
-        &lock,
-        writer,
-        record,
-        "asked for with undo",
-    )?;
+    let ending = run_backwards(machine, ui, facts, &lock, writer, record, apply::ASKED);
     Ok(report.ending(match ending {
         Ending::Failed { .. } => Ending::Undone,
         other => other,
@@ -225,7 +217,7 @@ fn go_on(
     let writer = lock.resume(record)?;
     if back {
         let why = record.back.clone().unwrap_or_default();
-        let ending = run_backwards(machine, ui, facts, &lock, writer, record, &why)?;
+        let ending = run_backwards(machine, ui, facts, &lock, writer, record, &why);
         return Ok(match ending {
             Ending::Failed { .. } => None,
             stuck => Some(stuck),
@@ -241,7 +233,7 @@ fn go_on(
         &whole,
         &record.progress,
         goal,
-    )?;
+    );
     Ok(match ending {
         Some(Ending::Done) | None => None,
         other => other,
@@ -261,7 +253,7 @@ fn run_forwards(
     approved: &Approved,
     progress: &[Progress],
     goal: &Goal,
-) -> Result<Option<Ending>> {
+) -> Option<Ending> {
     let show = ui.steps(approved.steps().len());
     let watch = |event: Event<'_>| show.event(event);
     let applier = Applier {
@@ -273,12 +265,13 @@ fn run_forwards(
     };
     let still_right =
         |facts: &Facts, rest: &[Step]| plan(facts, goal).is_ok_and(|plan| plan.steps == rest);
-    let outcome = applier.forwards(approved, progress, &still_right)?;
-    Ok(match outcome {
-        Outcome::Done => Some(Ending::Done),
-        Outcome::Changed => None,
-        outcome => Some(ending(outcome)),
-    })
+    let _held = machine.signals.hold();
+    match applier.forwards(approved, progress, &still_right) {
+        Ok(Outcome::Done) => Some(Ending::Done),
+        Ok(Outcome::Changed) => None,
+        Ok(outcome) => Some(ending(outcome)),
+        Err(error) => Some(unrecorded(&error, approved.steps())),
+    }
 }
 
 fn run_backwards(
@@ -289,7 +282,7 @@ fn run_backwards(
     writer: Writer<'_>,
     record: &Record,
     why: &str,
-) -> Result<Ending> {
+) -> Ending {
     let show = ui.steps(record.made().len());
     let watch = |event: Event<'_>| show.event(event);
     let applier = Applier {
@@ -300,17 +293,30 @@ fn run_backwards(
         watch: &watch,
     };
     let why = anyhow::anyhow!("{why}");
-    Ok(ending(applier.backwards(
-        &record.steps,
-        &record.progress,
-        why,
-    )?))
+    let _held = machine.signals.hold();
+    let outcome = applier.backwards(&record.steps, &record.progress, why);
+    outcome.map_or_else(|error| unrecorded(&error, &record.made()), ending)
+}
+
+/// The journal could not be written, so nothing further was done.
+fn unrecorded(error: &anyhow::Error, steps: &[Step]) -> Ending {
+    Ending::Stuck {
+        error: format!("{error:#}"),
+        remaining: steps.to_vec(),
+    }
 }
 
 fn ending(outcome: Outcome) -> Ending {
     match outcome {
         Outcome::Done | Outcome::Changed => Ending::Done,
-        Outcome::Stopped { remaining } => Ending::Stopped { remaining },
+        Outcome::Stopped {
+            remaining,
+            begun: true,
+        } => Ending::Stopped { remaining },
+        Outcome::Stopped { begun: false, .. } => Ending::Refused(Refusal::new(
+            "stopped, as asked for, before anything was begun",
+            ["run taos-setup again whenever you like"],
+        )),
         Outcome::Failed { error } => Ending::Failed {
             error: format!("{error:#}"),
         },
@@ -387,6 +393,7 @@ fn plan_of(steps: Vec<Step>) -> Plan {
         open_end: false,
         choices: Vec::new(),
         pool: None,
+        clones: false,
     }
 }
 

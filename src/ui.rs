@@ -115,10 +115,13 @@ impl Ui {
             return;
         }
         if plan.steps.is_empty() {
-            if let (Some(pool), false) = (&plan.pool, plan.notes.iter().any(|_| false)) {
-                self.print("");
-                self.print(&format!("Nothing to do: launches use pool {pool} already."));
-            }
+            self.print("");
+            self.print(&match &plan.pool {
+                Some(pool) if plan.clones => {
+                    format!("Nothing to do: launches are clones on pool {pool}.")
+                }
+                _ => "Nothing to do.".into(),
+            });
         } else {
             self.heading("Plan");
         }
@@ -154,8 +157,9 @@ impl Ui {
     }
 
     /// Asks for a yes to the plan just shown.
-    #[must_use] 
+    #[must_use]
     pub fn ask(&self) -> Answer {
+        let _held = self.signals.hold();
         loop {
             eprint!(
                 "{} yes / no / explain [no]: ",
@@ -198,6 +202,7 @@ impl Ui {
         for (number, item) in (1..).zip(&items) {
             self.print(&self.wrapped(item, &format!("  {number}) "), "     "));
         }
+        let _held = self.signals.hold();
         loop {
             eprint!("{} [1]: ", style("Which?").for_stderr().bold());
             let Some(line) = self.line() else {
@@ -294,9 +299,14 @@ impl Ui {
             return;
         }
         self.heading("Done");
+        let clones = report.plan().is_some_and(|plan| plan.clones);
         if let Some(pool) = report.pool() {
             self.print(&self.wrapped(
-                &format!("Launches use pool {pool} now: each is a clone, not a copy."),
+                &if clones {
+                    format!("Launches use pool {pool} now: each is a clone, not a copy.")
+                } else {
+                    format!("Launches use pool {pool} now.")
+                },
                 "  ",
                 "  ",
             ));
@@ -450,6 +460,7 @@ impl Steps<'_> {
             }
             Event::Skipped(step) => self.end(&format!("  ✓ {} (was so already)", step.describe())),
             Event::Failed(step) => self.end(&format!("  ✗ {}", step.describe())),
+            Event::Back(crate::apply::ASKED) => {}
             Event::Back(why) => {
                 self.end(&format!("  Taking back what was done, because: {why}"));
             }
