@@ -3,14 +3,14 @@
 use anyhow::Result;
 
 use crate::apply::{self, Applier, Event, Outcome};
-use crate::facts::Facts;
+use crate::facts::{Bytes, Facts};
 use crate::host::Machine;
 use crate::journal::{self, End, Lock, NotLocked, Progress, Record, Writer};
 use crate::plan::{
     self, approve, backwards, plan, Approved, Goal, Plan, Refusal, SourceChoice, Yes,
 };
 use crate::report::{Ending, Report};
-use crate::step::Step;
+use crate::step::{PoolPlace, Step};
 use crate::ui::{Answer, Ui};
 
 /// How the person wants to be asked.
@@ -263,8 +263,16 @@ fn run_forwards(
         facts: &mut facts,
         watch: &watch,
     };
-    let still_right =
-        |facts: &Facts, rest: &[Step]| plan(facts, goal).is_ok_and(|plan| plan.steps == rest);
+    let still_right = |facts: &Facts, rest: &[Step]| {
+        // The size was approved; that another one would be chosen now is no reason to ask again.
+        let goal = Goal {
+            size: goal.size.or_else(|| size_of(rest)),
+            ..goal.clone()
+        };
+        // Installing may have started the daemon, too.
+        let rest = rest.iter().filter(|step| !step.holds(facts));
+        plan(facts, &goal).is_ok_and(|plan| plan.steps.iter().eq(rest))
+    };
     let _held = machine.signals.hold();
     match applier.forwards(approved, progress, &still_right) {
         Ok(Outcome::Done) => Some(Ending::Done),
@@ -272,6 +280,17 @@ fn run_forwards(
         Ok(outcome) => Some(ending(outcome)),
         Err(error) => Some(unrecorded(&error, approved.steps())),
     }
+}
+
+/// The size of the loop file among some steps.
+fn size_of(steps: &[Step]) -> Option<Bytes> {
+    steps.iter().find_map(|step| match step {
+        Step::CreatePool { pool } => match pool.place {
+            PoolPlace::LoopFile { size, .. } => Some(size),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 fn run_backwards(

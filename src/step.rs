@@ -87,8 +87,9 @@ pub enum PoolPlace {
     LoopFile {
         path: String,
         size: Bytes,
-        /// What the host filesystem can keep; less than `size` only with `--overcommit`.
-        fits: Bytes,
+        /// What of `size` the host filesystem can keep, where that is not all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keeps: Option<Bytes>,
     },
     Subvolume {
         path: String,

@@ -99,9 +99,15 @@ pub(super) fn perform(machine: &Machine, lock: BorrowedFd<'_>, step: &Step) -> R
 }
 
 fn fallocate(path: &str, bytes: u64) -> Vec<String> {
-    ["fallocate", "--length", &bytes.to_string(), path]
-        .map(ToOwned::to_owned)
-        .to_vec()
+    [
+        "fallocate",
+        "--keep-size",
+        "--length",
+        &bytes.to_string(),
+        path,
+    ]
+    .map(ToOwned::to_owned)
+    .to_vec()
 }
 
 fn install(

@@ -4,10 +4,20 @@ use super::{available, size, DriverChoice, Goal, Planner, Refusal, SourceChoice}
 use crate::facts::{Bytes, Config, Filesystem, Host, Place, PlaceKind, SourceKind, SourcePath};
 use crate::step::{PoolPlace, PoolSpec, Step};
 
-/// Mount options of a btrfs pool in a file or on a device; `docs/decisions/mount-options.md`.
+/// Mount options of every new btrfs pool; `docs/decisions/mount-options.md` has the figures.  The
+/// first is Incus's own default, which setting the key replaces.
 const MOUNT_OPTIONS: &str = "user_subvol_rm_allowed,noatime";
+/// Only for a filesystem of the pool's own: on a subvolume it would compress the whole host's.
+const COMPRESSION: &str = "compress=zstd:1";
 /// Without this the first deletion gives a preallocated file's blocks back.
 const KEEP_BLOCKS: &str = "nodiscard";
+/// Filesystems on which allocating a file holds space for what is written later
+/// (`docs/decisions/preallocation.md`).
+const HOLDING: &[&str] = &["ext4", "xfs", "tmpfs"];
+
+/// What Incus and its tools take, unpacked, with the package manager's lists and downloads: some
+/// 600 MiB on Debian 12 and 13.
+const PACKAGES: Bytes = Bytes::gib(1);
 
 impl Planner {
     /// Decides how the pool `name` is made, and whether its blocks are allocated afterwards.
@@ -32,6 +42,9 @@ impl Planner {
             _ => {}
         }
         refuse_unusable(goal, &place)?;
+        if goal.preallocate {
+            refuse_unholding(&host, driver)?;
+        }
         refuse_leftovers(&host, name, self.server().pool(name).is_some(), &place)?;
         let hold = match &place {
             PoolPlace::LoopFile { path, size, .. } if goal.preallocate => Some(Step::HoldSpace {
@@ -154,8 +167,14 @@ fn loop_file(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolP
         ));
     }
     let filesystem = &host.incus_filesystem;
+    // What is to be installed first takes space, too.
+    let packages = if host.tools.contains_key("incusd") {
+        Bytes(0)
+    } else {
+        PACKAGES
+    };
     let fit = size::decide(
-        available(filesystem),
+        available(filesystem).saturating_sub(packages),
         &filesystem.mount_point,
         goal.size,
         goal.overcommit,
@@ -165,7 +184,7 @@ fn loop_file(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolP
     Ok(PoolPlace::LoopFile {
         path: loop_path(host, name),
         size: fit.size,
-        fits: fit.fits,
+        keeps: fit.keeps,
     })
 }
 
@@ -272,6 +291,31 @@ fn refuse_unusable(goal: &Goal, place: &PoolPlace) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses to promise that space is held where it would not be.
+pub(super) fn refuse_unholding(host: &Host, driver: &str) -> Result<(), Refusal> {
+    let filesystem = &host.incus_filesystem;
+    if driver == "btrfs" && HOLDING.contains(&filesystem.kind.as_str()) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        format!(
+            "--preallocate cannot hold space for a {driver} pool in a file on {}, which is {}",
+            filesystem.mount_point, filesystem.kind
+        ),
+        [format!(
+            "leave --preallocate out; it is for btrfs pools on {}",
+            HOLDING.join(", ")
+        )],
+    ))
+}
+
+/// Whether a pool was made so that its blocks stay allocated.
+pub(super) fn keeps_blocks(pool: &crate::facts::Pool) -> bool {
+    pool.config
+        .get("btrfs.mount_options")
+        .is_some_and(|options| options.split(',').any(|option| option == KEEP_BLOCKS))
+}
+
 /// Refuses where something that Incus does not know lies in a new pool's place: creating the pool
 /// would truncate a file, a failing creation delete it, and deleting the pool wipe a folder.
 fn refuse_leftovers(
@@ -345,14 +389,15 @@ fn config(driver: &str, place: &PoolPlace, preallocate: bool) -> Config {
         }
         PoolPlace::Directory { .. } => {}
     }
-    // A subvolume has the mount options of its filesystem.
-    if driver == "btrfs" && !matches!(place, PoolPlace::Subvolume { .. }) {
-        let mut options = MOUNT_OPTIONS.to_owned();
-        if preallocate {
-            options.push(',');
-            options.push_str(KEEP_BLOCKS);
-        }
-        set("btrfs.mount_options", options);
+    if driver == "btrfs" {
+        let own = !matches!(place, PoolPlace::Subvolume { .. });
+        let options = [
+            Some(MOUNT_OPTIONS),
+            own.then_some(COMPRESSION),
+            preallocate.then_some(KEEP_BLOCKS),
+        ];
+        let options: Vec<&str> = options.into_iter().flatten().collect();
+        set("btrfs.mount_options", options.join(","));
     }
     config
 }

@@ -1,8 +1,9 @@
 //! Which pool launches shall use, and what becomes of the one they use now.
 
 use super::goal::matches;
+use super::place::{keeps_blocks, refuse_unholding};
 use super::{Choice, DriverChoice, Goal, Pins, Planner, Refusal};
-use crate::facts::{root_of, Pool, PoolUser, Reference, Server};
+use crate::facts::{root_of, Backing, Bytes, Pool, PoolUser, Reference, Server};
 use crate::step::{daemon_users, in_use, Owner, PoolPlace, PoolSpec, Step};
 
 /// The name a pool gets beside one that is kept.
@@ -118,15 +119,72 @@ impl Planner {
                 Some("for one beside it name it: --pool taos".into()),
             );
         }
-        if goal.size.is_some() || goal.source.is_some() || goal.preallocate {
+        if goal.preallocate {
+            self.hold_again(&pool)?;
+        }
+        if goal.size.is_some() || goal.source.is_some() {
             self.note(
-                format!("pool {name} is there already: --size, --source and --preallocate are for new ones"),
+                format!("pool {name} is there already: --size and --source are for new ones"),
                 Some(format!(
                     "to grow a loop file: incus storage set {name} size=…"
                 )),
             );
         }
         self.pool = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Fills the holes that a trim made in a preallocated file.
+    fn hold_again(&mut self, pool: &Pool) -> Result<(), Refusal> {
+        let Backing::LoopFile {
+            path,
+            size,
+            allocated,
+        } = &pool.backing
+        else {
+            self.note(
+                format!(
+                    "pool {} is in no file: there is nothing to preallocate",
+                    pool.name
+                ),
+                None,
+            );
+            return Ok(());
+        };
+        if !keeps_blocks(pool) {
+            let options = pool.config.get("btrfs.mount_options");
+            let options = options.map_or("user_subvol_rm_allowed", String::as_str);
+            self.note(
+                format!(
+                    "pool {} gives freed blocks back, so preallocating it now would not last",
+                    pool.name
+                ),
+                Some(format!(
+                    "to change that: incus storage set {} btrfs.mount_options={options},nodiscard",
+                    pool.name
+                )),
+            );
+            return Ok(());
+        }
+        refuse_unholding(&self.facts.host, &pool.driver)?;
+        let missing = size.saturating_sub(*allocated);
+        let filesystem = &self.facts.host.incus_filesystem;
+        if missing > filesystem.free {
+            return Err(Refusal::new(
+                format!(
+                    "{path} needs {missing} more to be whole, and {} has {} free",
+                    filesystem.mount_point, filesystem.free
+                ),
+                ["make room, then run it again"],
+            ));
+        }
+        if missing > Bytes(0) {
+            self.push(Step::HoldSpace {
+                pool: pool.name.clone(),
+                path: path.clone(),
+                size: *size,
+            });
+        }
         Ok(())
     }
 

@@ -18,11 +18,12 @@ pub const MINIMUM: Bytes = Bytes::mib(512);
 /// What the host keeps for itself at least.
 pub const RESERVE: Bytes = Bytes::gib(2);
 
-/// A size, and how much of it the host filesystem can keep.
+/// A size, and whether the host filesystem can keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
     pub size: Bytes,
-    pub fits: Bytes,
+    /// As in [`crate::step::PoolPlace::LoopFile`].
+    pub keeps: Option<Bytes>,
 }
 
 /// The largest loop file that fits into `available` with the reserve left over.
@@ -51,7 +52,7 @@ pub(super) fn decide(
     let Some(size) = asked else {
         let size = NOMINAL.min(fits.floor_gib());
         if size >= FLOOR {
-            return Ok(Fit { size, fits });
+            return Ok(Fit { size, keeps: None });
         }
         return Err(Refusal::new(
             format!("{figures}: {fits} are too little for a pool that agents grow in"),
@@ -92,7 +93,10 @@ pub(super) fn decide(
             ],
         ));
     }
-    Ok(Fit { size, fits })
+    Ok(Fit {
+        size,
+        keeps: (size > fits).then_some(fits),
+    })
 }
 
 #[cfg(test)]
@@ -157,12 +161,12 @@ mod tests {
             decide(Bytes::gib(20), "/", Some(size), overcommit, preallocate)
         };
         assert_eq!(
-            decide(Bytes::gib(18), false, true).map(|fit| fit.size),
-            Ok(Bytes::gib(18))
+            decide(Bytes::gib(18), false, true).map(|fit| (fit.size, fit.keeps)),
+            Ok((Bytes::gib(18), None))
         );
         assert!(decide(Bytes::gib(19), false, false).is_err());
         let over = decide(Bytes::gib(19), true, false).unwrap();
-        assert!(over.size > over.fits);
+        assert_eq!(over.keeps, Some(Bytes::gib(18)));
         assert!(decide(Bytes::gib(19), true, true).is_err());
         assert!(decide(Bytes::mib(511), true, false).is_err());
     }

@@ -172,8 +172,12 @@ fn reason_of_pool(pool: &PoolSpec) -> String {
     let what = "A launch on it is a clone, under a second, instead of a copy of the whole root \
                 filesystem.";
     match &pool.place {
-        PoolPlace::LoopFile { size, fits, .. } if size > fits => format!(
-            "{what} OVERCOMMITTED: the host filesystem can keep {fits} of the {size}. When it \
+        PoolPlace::LoopFile {
+            size,
+            keeps: Some(keeps),
+            ..
+        } => format!(
+            "{what} OVERCOMMITTED: the host filesystem can keep {keeps} of the {size}. When it \
              fills up, instances on this pool lose what they write."
         ),
         PoolPlace::LoopFile { .. } => format!(
@@ -203,10 +207,10 @@ fn value<'a>(keys: &'a Config, key: &str) -> &'a str {
 impl fmt::Display for PoolPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LoopFile { path, size, fits } => {
+            Self::LoopFile { path, size, keeps } => {
                 write!(f, "{size} loop file {path}")?;
-                if size > fits {
-                    write!(f, ", OVERCOMMITTED: only {fits} can be kept")?;
+                if let Some(keeps) = keeps {
+                    write!(f, ", OVERCOMMITTED: only {keeps} can be kept")?;
                 }
                 Ok(())
             }
