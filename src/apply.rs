@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context as _, Result};
+use anyhow::{anyhow, bail, Context as _, Result};
 
 use crate::facts::Facts;
 use crate::host::Machine;
@@ -159,7 +159,7 @@ impl Applier<'_, '_> {
                     .filter_map(|(step, _)| step.undo())
                     .collect();
                 return Ok(Outcome::Stuck {
-                    error: error.context(format!("and taking it back failed, too: {trouble:#}")),
+                    error: anyhow!("{error:#}; and taking it back failed, too: {trouble:#}"),
                     remaining,
                 });
             }

@@ -23,9 +23,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    #[command(flatten)]
-    pub pool: PoolOptions,
-
     /// Do what touches no instance without asking
     #[arg(short, long, global = true)]
     pub yes: bool,
@@ -55,6 +52,10 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", default_value = "30", global = true,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
+
+    // Last, as its heading would go on over what follows.
+    #[command(flatten)]
+    pub pool: PoolOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,7 +93,7 @@ pub struct PoolOptions {
 
     /// Where it lies: a path on btrfs, an empty device, a ZFS
     /// dataset, or loop
-    #[arg(long, value_name = "PATH|DEVICE")]
+    #[arg(long, value_name = "PLACE")]
     pub source: Option<SourceChoice>,
 
     /// Allocate the whole file now, so that the space is held

@@ -99,6 +99,9 @@ pub struct Packages {
     pub manager: PackageManager,
     /// Whether the package sources as they stand offer Incus.
     pub offers_incus: bool,
+    /// Whether there is a package `incus-base`, without what virtual machines need.  (Debian has
+    /// it, Ubuntu 24.04 does not.)
+    pub incus_base: bool,
     /// A package source that would offer it, made from the sources the host already has.
     pub backports: Option<PackageSource>,
 }

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use taos_setup::host::{log::Log, Bounds, Machine, Paths, Signals};
 use taos_setup::report;
 use taos_setup::ui::Ui;
-use taos_setup::{apply, incus, look, setup, status};
+use taos_setup::{apply, incus, journal, look, setup, status};
 
 mod cli;
 
@@ -62,7 +62,7 @@ fn run(cli: &Cli) -> Result<u8> {
     };
     let report = match cli.command {
         Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, probe),
-        Some(Command::Undo) => setup::undo(&machine, &ui, &cli.goal(), &cli.manner())?,
+        Some(Command::Undo) => setup::undo(&machine, &ui, cli.goal(), &cli.manner())?,
         None => setup::set_up(&machine, &ui, cli.goal(), &cli.manner())?,
     };
     ui.show_ending(&report);
@@ -81,7 +81,10 @@ fn show_status(machine: &Machine, ui: &Ui, json: bool, probe: bool) -> Result<u8
     } else {
         Vec::new()
     };
-    let status = status::Status::of(&facts, launches);
+    // Only root can read the journal.
+    let records = journal::records(&machine.paths.state).unwrap_or_default();
+    let cut_short = setup::unfinished(&records).map(|record| record.time.as_str());
+    let status = status::Status::of(&facts, launches, cut_short);
     if json {
         println!("{}", report::status_json(&facts, &status));
     } else {

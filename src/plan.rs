@@ -132,12 +132,11 @@ impl Plan {
 /// If the steps touch instances that the yes does not cover.
 pub fn approve(steps: Vec<Step>, yes: &Yes) -> Result<Approved, Refusal> {
     if let Yes::Option(pins) = yes {
-        let uncovered: Vec<String> = steps
-            .iter()
-            .filter_map(Step::touches)
-            .filter(|name| !pins.cover(name))
-            .map(ToString::to_string)
-            .collect();
+        let touched = || steps.iter().filter_map(Step::touches);
+        let names = |names: Vec<&Reference>| -> Vec<String> {
+            names.iter().map(ToString::to_string).collect()
+        };
+        let uncovered = names(touched().filter(|name| !pins.cover(name)).collect());
         if !uncovered.is_empty() {
             return Err(Refusal::new(
                 format!(
@@ -145,7 +144,10 @@ pub fn approve(steps: Vec<Step>, yes: &Yes) -> Result<Approved, Refusal> {
                     uncovered.join(", ")
                 ),
                 [
-                    format!("say yes to exactly that with --pin {}", uncovered.join(",")),
+                    format!(
+                        "say yes to exactly that with --pin {}",
+                        names(touched().collect()).join(",")
+                    ),
                     "or answer the prompt on a terminal".into(),
                 ],
             ));
@@ -167,6 +169,10 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Result<Plan, Refusal> {
     }
     let mut planner = Planner::new(facts);
     planner.start_daemon();
+    if facts.host.packages.is_none() {
+        // Nothing that is missing can come, so say that first.
+        planner.install_packages()?;
+    }
     if planner.facts.server().is_some() {
         refuse_cluster(planner.server(), goal)?;
         planner.plan_pool(goal)?;

@@ -31,10 +31,11 @@ pub enum Ending {
     Stopped {
         remaining: Vec<Step>,
     },
-    /// A step failed and so did the way back; these are left of it.
+    /// It could not go on; these steps are left, of the way back or of the way forward.
     Stuck {
         error: String,
         remaining: Vec<Step>,
+        back: bool,
     },
 }
 
@@ -125,7 +126,9 @@ impl Report {
         let (message, hints, remaining) = match &self.ending {
             Ending::Refused(refusal) => (Some(&refusal.what), refusal.hints.as_slice(), &[][..]),
             Ending::Failed { error } => (Some(error), &[][..], &[][..]),
-            Ending::Stuck { error, remaining } => (Some(error), &[][..], remaining.as_slice()),
+            Ending::Stuck {
+                error, remaining, ..
+            } => (Some(error), &[][..], remaining.as_slice()),
             Ending::Stopped { remaining } => (None, &[][..], remaining.as_slice()),
             _ => (None, &[][..], &[][..]),
         };
@@ -205,6 +208,7 @@ struct PlanDocument<'a> {
     choices: &'a [Choice],
     open_end: bool,
     pool: Option<&'a str>,
+    clones: bool,
 }
 
 impl<'a> PlanDocument<'a> {
@@ -215,6 +219,7 @@ impl<'a> PlanDocument<'a> {
             choices: &plan.choices,
             open_end: plan.open_end,
             pool: plan.pool.as_deref(),
+            clones: plan.clones,
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Verdict {
     ToDo,
     /// There is something that `taos-setup` refuses to do by itself.
     Blocked,
+    /// A run was cut short, and is to be finished or taken back first.
+    CutShort,
 }
 
 /// The times of one scratch instance on one pool, in seconds.
@@ -59,8 +61,17 @@ pub struct Launch {
 impl Status {
     /// Judges the facts.
     #[must_use]
-    pub fn of(facts: &Facts, launches: Vec<Launch>) -> Self {
-        let (verdict, message) = judge(facts);
+    pub fn of(facts: &Facts, launches: Vec<Launch>, cut_short: Option<&str>) -> Self {
+        let (verdict, message) = match cut_short {
+            Some(time) => (
+                Verdict::CutShort,
+                format!(
+                    "the run of {time} was cut short: taos-setup goes on with it, and taos-setup \
+                     undo takes it back"
+                ),
+            ),
+            None => judge(facts),
+        };
         Self {
             verdict,
             message,

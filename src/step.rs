@@ -87,9 +87,8 @@ pub enum PoolPlace {
     LoopFile {
         path: String,
         size: Bytes,
-        /// What of `size` the host filesystem can keep, where that is not all of it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        keeps: Option<Bytes>,
+        /// Whether the host filesystem cannot keep all of that.
+        overcommitted: bool,
     },
     Subvolume {
         path: String,
@@ -166,10 +165,13 @@ impl Step {
                 .is_some_and(|server| !server.networks.iter().any(|n| n.name == network.name)),
             Self::SetDevice {
                 owner, device, to, ..
-            } => facts
-                .server()
-                .and_then(|server| owner.devices(server))
-                .is_some_and(|devices| devices.get(device) == to.as_ref()),
+            } => facts.server().is_some_and(|server| {
+                // What is not there has no device either.
+                let found = owner
+                    .devices(server)
+                    .and_then(|devices| devices.get(device));
+                found == to.as_ref()
+            }),
         }
     }
 
@@ -333,7 +335,7 @@ pub fn in_use(server: &Server, pool: &Pool) -> Option<String> {
 }
 
 /// The daemon settings that put their data on a pool.
-pub fn daemon_users<'a>(server: &'a Server, pool: &'a Pool) -> impl Iterator<Item = String> + 'a {
+fn daemon_users<'a>(server: &'a Server, pool: &'a Pool) -> impl Iterator<Item = String> + 'a {
     server
         .daemon_volumes
         .iter()

@@ -253,10 +253,9 @@ impl Ui {
 
     /// Something that shows steps as they are done.
     #[must_use]
-    pub fn steps(&self, count: usize) -> Steps<'_> {
+    pub fn steps(&self) -> Steps<'_> {
         Steps {
             ui: self,
-            count,
             bar: std::cell::RefCell::new(None),
         }
     }
@@ -269,12 +268,20 @@ impl Ui {
         match &report.ending {
             Ending::Nothing | Ending::Planned => {}
             Ending::Done => self.show_done(report),
-            Ending::Undone => self.say("Taken back. It is as it was before that run."),
+            Ending::Undone => self
+                .say("Taken back: what that run made is gone, and what it changed is as it was."),
             Ending::Refused(refusal) => self.error(&refusal.what, &refusal.hints),
-            Ending::Failed { error } => self.error(
-                error,
-                &["what was begun has been taken back; it is as it was before".into()],
-            ),
+            Ending::Failed { error } => {
+                let mut hints = vec!["what was begun has been taken back".to_owned()];
+                let steps = report.plan().map(|plan| plan.steps.as_slice());
+                if steps.unwrap_or_default().iter().any(Step::reveals) {
+                    hints.push(
+                        "packages that were installed stay, and so does a daemon that was started"
+                            .into(),
+                    );
+                }
+                self.error(error, &hints);
+            }
             Ending::Stopped { remaining } => {
                 let mut hints = remaining_lines(remaining);
                 hints.push(
@@ -285,8 +292,16 @@ impl Ui {
                     &hints,
                 );
             }
-            Ending::Stuck { error, remaining } => {
-                let mut hints = vec!["these steps are left to take it all back:".into()];
+            Ending::Stuck {
+                error,
+                remaining,
+                back,
+            } => {
+                let mut hints = vec![if *back {
+                    "these steps are left to take it all back:".to_owned()
+                } else {
+                    "these steps are left to finish it:".to_owned()
+                }];
                 hints.extend(remaining_lines(remaining));
                 hints.push("docs/recovery.md helps; running taos-setup again tries again".into());
                 self.error(error, &hints);
@@ -442,7 +457,6 @@ fn remaining_lines(remaining: &[Step]) -> Vec<String> {
 /// Steps as they are done: a spinner on a terminal, lines elsewhere.
 pub struct Steps<'a> {
     ui: &'a Ui,
-    count: usize,
     bar: std::cell::RefCell<Option<ProgressBar>>,
 }
 
@@ -483,7 +497,7 @@ impl Steps<'_> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        if !self.ui.quiet && self.count > 0 {
+        if !self.ui.quiet {
             self.ui.print(&self.ui.wrapped(line, "", "    "));
         }
     }

@@ -3,13 +3,14 @@
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
 use crate::facts::PackageSource;
-use crate::host::{command::shown, packages, Machine};
+use crate::host::{command::shown, packages, CommandError, Machine};
 use crate::incus;
-use crate::step::{DaemonStart, Step};
+use crate::step::{DaemonStart, PoolPlace, PoolSpec, Step};
 
 /// The commands of a step, as they could be typed.
 #[must_use]
@@ -55,6 +56,12 @@ pub fn commands(step: &Step) -> Vec<String> {
                     shown(&otherwise)
                 ));
             }
+            if let Some(path) = subvolume_of(step) {
+                lines.push(format!(
+                    "{}  # if it is still there",
+                    shown(&["rmdir", path])
+                ));
+            }
             lines
         }
     }
@@ -93,8 +100,35 @@ pub(super) fn perform(machine: &Machine, lock: BorrowedFd<'_>, step: &Step) -> R
                 (result, _) => result,
             };
             crate::journal::inherit(lock, false);
-            result.map_err(Into::into)
+            result?;
+            subvolume_of(step).map_or(Ok(()), remove_emptied)
         }
+    }
+}
+
+/// The subvolume that a deleted pool was.
+fn subvolume_of(step: &Step) -> Option<&str> {
+    match step {
+        Step::DeletePool {
+            pool:
+                PoolSpec {
+                    place: PoolPlace::Subvolume { path, .. },
+                    ..
+                },
+        } => Some(path),
+        _ => None,
+    }
+}
+
+/// Removes a subvolume that Incus emptied and, outside of its own folder, leaves there.
+fn remove_emptied(path: &str) -> Result<()> {
+    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    match std::fs::remove_dir(path) {
+        // What somebody has put there since is not ours.
+        Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
+            Err(error).with_context(|| format!("removing the empty subvolume {path}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -121,12 +155,30 @@ fn install(
     }
     let result = commands
         .iter()
-        .try_for_each(|argv| machine.run(argv, machine.bounds.install).map(drop));
+        .try_for_each(|argv| run_in_turn(machine, argv));
     if let (Err(_), Some(source)) = (&result, source) {
         // Nothing came from it, so it goes again.
         std::fs::remove_file(&source.path).with_context(|| format!("removing {}", source.path))?;
     }
     result.map_err(Into::into)
+}
+
+/// Runs a package manager's command, waiting for others that are at work: on a machine's first
+/// boot there is one, and not every lock of apt's is waited for by itself.
+fn run_in_turn(machine: &Machine, argv: &[String]) -> Result<(), CommandError> {
+    let begun = Instant::now();
+    loop {
+        match machine.run(argv, machine.bounds.install) {
+            Err(error)
+                if error.words().contains("Could not get lock")
+                    && begun.elapsed() < machine.bounds.install
+                    && !machine.signals.stop_asked() =>
+            {
+                std::thread::sleep(Duration::from_secs(2));
+            }
+            result => return result.map(drop),
+        }
+    }
 }
 
 fn systemd_commands() -> [Vec<String>; 2] {

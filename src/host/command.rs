@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Machine;
 
+/// A folder that is nowhere, and that the client does not create.
+const NO_CONFIGURATION: &str = "/nonexistent/incus";
+
 /// What a program said, having succeeded.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
@@ -84,7 +87,7 @@ impl Machine {
             eprintln!("+ {command}");
         }
         let begun = Instant::now();
-        let result = self.run_to_end(argv, bound, &command);
+        let result = run_to_end(argv, bound, &command);
         let outcome = match &result {
             Ok(_) => "ok".to_owned(),
             Err(error) => error.to_string(),
@@ -92,61 +95,55 @@ impl Machine {
         self.log.command(&command, begun.elapsed(), &outcome);
         result
     }
+}
 
-    fn run_to_end(
-        &self,
-        argv: &[String],
-        bound: Duration,
-        command: &str,
-    ) -> Result<Output, CommandError> {
-        let fail = |kind| CommandError {
-            command: command.to_owned(),
-            kind,
-        };
-        let not_started =
-            |error: std::io::Error| fail(CommandErrorKind::NotStarted(error.to_string()));
-        let handle = environment(duct::cmd(&argv[0], &argv[1..]), &self.paths.state)
-            .stdin_null()
-            .stdout_capture()
-            .stderr_capture()
-            .unchecked()
-            .before_spawn(|command| {
-                command.process_group(0);
-                Ok(())
-            })
-            .start()
-            .map_err(not_started)?;
-        let ended = handle.wait_timeout(bound).map_err(not_started)?;
-        let Some(output) = ended else {
-            // An error here means that it has just ended by itself.
-            handle.kill().ok();
-            return Err(fail(CommandErrorKind::TimedOut(bound)));
-        };
-        if output.status.success() {
-            return Ok(Output {
-                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            });
-        }
-        let mut words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        if words.is_empty() {
-            words = last_lines(&String::from_utf8_lossy(&output.stdout), 5);
-        }
-        Err(fail(CommandErrorKind::Failed {
-            code: output.status.code(),
-            words: last_lines(&words, 15),
-        }))
+fn run_to_end(argv: &[String], bound: Duration, command: &str) -> Result<Output, CommandError> {
+    let fail = |kind| CommandError {
+        command: command.to_owned(),
+        kind,
+    };
+    let not_started = |error: std::io::Error| fail(CommandErrorKind::NotStarted(error.to_string()));
+    let handle = environment(duct::cmd(&argv[0], &argv[1..]))
+        .stdin_null()
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        })
+        .start()
+        .map_err(not_started)?;
+    let ended = handle.wait_timeout(bound).map_err(not_started)?;
+    let Some(output) = ended else {
+        // An error here means that it has just ended by itself.
+        handle.kill().ok();
+        return Err(fail(CommandErrorKind::TimedOut(bound)));
+    };
+    if output.status.success() {
+        return Ok(Output {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        });
     }
+    let mut words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if words.is_empty() {
+        words = last_lines(&String::from_utf8_lossy(&output.stdout), 5);
+    }
+    Err(fail(CommandErrorKind::Failed {
+        code: output.status.code(),
+        words: last_lines(&words, 15),
+    }))
 }
 
 /// What the programs that are run see of the environment.
-fn environment(command: duct::Expression, state: &std::path::Path) -> duct::Expression {
+fn environment(command: duct::Expression) -> duct::Expression {
     command
         // Messages are matched in a few places.
         .env("LC_ALL", "C.UTF-8")
         .env("DEBIAN_FRONTEND", "noninteractive")
         // The local daemon, whatever remote, project or socket the person's client is set to.  A
         // folder that is not there gives the client's own defaults, and is not created by it.
-        .env("INCUS_CONF", state.join("no-client-configuration"))
+        .env("INCUS_CONF", NO_CONFIGURATION)
         .env_remove("INCUS_REMOTE")
         .env_remove("INCUS_PROJECT")
         .env_remove("INCUS_SOCKET")

@@ -34,28 +34,46 @@ pub(super) fn probe(
         return Some(Packages {
             manager,
             offers_incus: true,
+            incus_base: true,
             backports: None,
         });
     }
     // On a fresh machine the lists may be empty: then the release tells.
-    let argv = ["apt-cache", "policy", "incus-base"].map(String::from);
-    let listed = machine
-        .run(&argv, machine.bounds.query)
-        .unwrap_or_default()
-        .stdout
-        .lines()
-        .any(|line| {
-            line.trim()
-                .strip_prefix("Candidate:")
-                .is_some_and(|version| version.trim() != "(none)")
-        });
+    let argv = ["apt-cache", "policy", "incus", "incus-base"].map(String::from);
+    let listed = candidates(
+        &machine
+            .run(&argv, machine.bounds.query)
+            .unwrap_or_default()
+            .stdout,
+    );
     let codename = os.codename.as_str();
     let backported = BACKPORTED.contains(&codename);
+    let unlisted = listed.is_empty();
     Some(Packages {
         manager,
-        offers_incus: listed || !(backported || TOO_OLD.contains(&codename)),
-        backports: backported.then(|| backports(codename)).flatten(),
+        offers_incus: !unlisted || !(backported || TOO_OLD.contains(&codename)),
+        incus_base: listed.iter().any(|name| name == "incus-base")
+            || (unlisted && os.id != "ubuntu"),
+        backports: (unlisted && backported)
+            .then(|| backports(codename))
+            .flatten(),
     })
+}
+
+/// The packages that can be installed, from what `apt-cache policy` says.
+fn candidates(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut package = "";
+    for line in text.lines() {
+        if let Some(name) = line.strip_suffix(':').filter(|name| !name.starts_with(' ')) {
+            package = name;
+        } else if let Some(version) = line.trim().strip_prefix("Candidate:") {
+            if version.trim() != "(none)" {
+                found.push(package.to_owned());
+            }
+        }
+    }
+    found
 }
 
 /// A package source for the backports of a release, with the mirror and the key of the release's
@@ -164,16 +182,19 @@ fn mirror_in_lines(text: &str, suite: &str) -> Option<Mirror> {
 pub fn commands(manager: PackageManager, packages: &[String]) -> Vec<Vec<String>> {
     let (prepare, install): (&[&str], &[&str]) = match manager {
         PackageManager::Apt => (
-            &["apt-get", "-o", "DPkg::Lock::Timeout=600", "update"],
+            &["apt-get", "-q", "-y", "update"],
             &[
                 "apt-get",
+                "-q",
+                "-y",
                 "-o",
                 "DPkg::Lock::Timeout=600",
                 "-o",
                 "Dpkg::Options::=--force-confold",
                 "install",
-                "-y",
                 "--no-install-recommends",
+                // Whatever is installed stays.
+                "--no-remove",
             ],
         ),
         PackageManager::Dnf => (&[], &["dnf", "-y", "install"]),
@@ -227,6 +248,14 @@ mod tests {
             mirror_in_lines("deb http://e.example/ bookworm-updates main", "bookworm"),
             None
         );
+    }
+
+    #[test]
+    fn candidates_are_told_from_packages_that_are_only_known() {
+        let text = "incus:\n  Installed: (none)\n  Candidate: 6.0.0-1\n  Version table:\n     6.0.0-1 500\n\
+            incus-base:\n  Installed: (none)\n  Candidate: (none)\n";
+        assert_eq!(candidates(text), ["incus"]);
+        assert!(candidates("").is_empty());
     }
 
     #[test]

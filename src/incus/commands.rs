@@ -1,7 +1,7 @@
 //! Steps as the commands that carry them out.
 
 use crate::facts::{Config, Reference};
-use crate::step::{Owner, PoolPlace, Step};
+use crate::step::{Owner, Step};
 
 /// What carries a step out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,19 +25,6 @@ pub fn commands_of(step: &Step) -> Commands {
         }
         Step::DeletePool { pool } => {
             commands.run.push(incus(&["storage", "delete", &pool.name]));
-            if let PoolPlace::Subvolume { path, .. } = &pool.place {
-                // Incus leaves the emptied subvolume there.  A folder with anything in it stays.
-                commands.run.push(words(&[
-                    "find",
-                    path,
-                    "-maxdepth",
-                    "0",
-                    "-type",
-                    "d",
-                    "-empty",
-                    "-delete",
-                ]));
-            }
         }
         Step::CreateNetwork { network } => {
             let mut argv = incus(&["network", "create", &network.name]);

@@ -42,7 +42,7 @@ impl Planner {
         let network = self.existing_bridge().unwrap_or_else(|| {
             self.needs.push("dnsmasq");
             let network = NetworkSpec {
-                name: free_name(&self.facts.host.interfaces),
+                name: free_name(&self.taken_names()),
                 fallback: free_subnet(&self.facts.host.ipv4_networks, self.facts.host.seed),
             };
             let name = network.name.clone();
@@ -64,6 +64,14 @@ impl Planner {
                     .collect::<Config>(),
             ),
         });
+    }
+
+    fn taken_names(&self) -> BTreeSet<String> {
+        let networks = self.server().networks.iter();
+        let interfaces = self.facts.host.interfaces.iter().cloned();
+        interfaces
+            .chain(networks.map(|network| network.name.clone()))
+            .collect()
     }
 
     fn existing_bridge(&self) -> Option<String> {

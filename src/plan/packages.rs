@@ -16,17 +16,17 @@ impl Planner {
         if tools.is_empty() {
             return Ok(());
         }
-        let missing = tools.join(", ");
         let Some(packages) = &self.facts.host.packages else {
+            let missing = tools.join(", ");
             return Err(Refusal::new(
                 format!("missing on this host: {missing}, and no package manager that is known"),
-                ["install them by hand, then run taos-setup again".to_owned()],
+                ["install them by hand, then run taos-setup again"],
             ));
         };
         let manager = packages.manager;
         let mut names: Vec<String> = Vec::new();
         for tool in &tools {
-            for name in package_of(manager, tool) {
+            for name in package_of(manager, tool, packages.incus_base) {
                 if !names.iter().any(|known| known == name) {
                     names.push((*name).to_owned());
                 }
@@ -64,11 +64,11 @@ impl Planner {
 
 /// The packages that bring a program.  On Debian and Ubuntu `incus-base` leaves out the virtual
 /// machine stack, whose dependencies break on some arm64 boards.
-fn package_of(manager: PackageManager, tool: &str) -> &'static [&'static str] {
+fn package_of(manager: PackageManager, tool: &str, incus_base: bool) -> &'static [&'static str] {
     use PackageManager::{Apk, Apt, Dnf, Pacman, Zypper};
     match (tool, manager) {
         ("incus", Apt) => &["incus-client"],
-        ("incusd", Apt) => &["incus-base"],
+        ("incusd", Apt) if incus_base => &["incus-base"],
         ("incus", Dnf | Apk) => &["incus-client"],
         ("incus" | "incusd", _) => &["incus"],
         ("btrfs" | "mkfs.btrfs", Zypper) => &["btrfsprogs"],

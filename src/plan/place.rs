@@ -46,6 +46,21 @@ impl Planner {
             refuse_unholding(&host, driver)?;
         }
         refuse_leftovers(&host, name, self.server().pool(name).is_some(), &place)?;
+        if let PoolPlace::LoopFile {
+            size,
+            overcommitted: true,
+            ..
+        } = place
+        {
+            self.note(
+                format!(
+                    "OVERCOMMITTED: of the {size} of pool {name}, {} can keep {}",
+                    host.incus_filesystem.mount_point,
+                    size::fitting(room(&host))
+                ),
+                Some("when it fills up, instances on the pool lose what they write".into()),
+            );
+        }
         let hold = match &place {
             PoolPlace::LoopFile { path, size, .. } if goal.preallocate => Some(Step::HoldSpace {
                 pool: name.to_owned(),
@@ -101,9 +116,12 @@ fn choose_driver(goal: &Goal, btrfs: bool, zfs: bool) -> Result<&'static str, Re
 fn place(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolPlace, Refusal> {
     match &goal.source {
         Some(SourceChoice::Loop) => loop_file(host, driver, name, goal),
-        Some(SourceChoice::At(_)) => match &host.source {
+        Some(SourceChoice::At(path)) => match &host.source {
             Some(source) => named_place(source, driver, name),
-            None => loop_file(host, driver, name, goal),
+            None => Err(Refusal::new(
+                format!("--source {path} could not be looked at"),
+                ["name a path, a device, a ZFS dataset, or loop"],
+            )),
         },
         // Asking for a size is asking for a file of that size.
         None if goal.size.is_some() || goal.preallocate => loop_file(host, driver, name, goal),
@@ -167,14 +185,8 @@ fn loop_file(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolP
         ));
     }
     let filesystem = &host.incus_filesystem;
-    // What is to be installed first takes space, too.
-    let packages = if host.tools.contains_key("incusd") {
-        Bytes(0)
-    } else {
-        PACKAGES
-    };
     let fit = size::decide(
-        available(filesystem).saturating_sub(packages),
+        room(host),
         &filesystem.mount_point,
         goal.size,
         goal.overcommit,
@@ -184,8 +196,18 @@ fn loop_file(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolP
     Ok(PoolPlace::LoopFile {
         path: loop_path(host, name),
         size: fit.size,
-        keeps: fit.keeps,
+        overcommitted: fit.keeps.is_some(),
     })
+}
+
+/// What is available for a loop file.  What is to be installed first takes space, too.
+fn room(host: &Host) -> Bytes {
+    let packages = if host.tools.contains_key("incusd") {
+        Bytes(0)
+    } else {
+        PACKAGES
+    };
+    available(&host.incus_filesystem).saturating_sub(packages)
 }
 
 /// Where Incus puts the file of a pool that names no source.

@@ -4,7 +4,7 @@ use super::goal::matches;
 use super::place::{keeps_blocks, refuse_unholding};
 use super::{Choice, DriverChoice, Goal, Pins, Planner, Refusal};
 use crate::facts::{root_of, Backing, Bytes, Pool, PoolUser, Reference, Server};
-use crate::step::{daemon_users, in_use, Owner, PoolPlace, PoolSpec, Step};
+use crate::step::{in_use, Owner, PoolPlace, PoolSpec, Step};
 
 /// The name a pool gets beside one that is kept.
 pub(super) const BESIDE: &str = "taos";
@@ -28,7 +28,7 @@ impl Planner {
     pub(super) fn plan_pool(&mut self, goal: &Goal) -> Result<(), Refusal> {
         self.check_pins(goal)?;
         self.refuse_stray_options(goal)?;
-        let situation = situation(self.server(), goal)?;
+        let situation = situation(self.server(), goal, &self.facts.host.incus_dir)?;
         match situation {
             Situation::Keep(name) => {
                 self.keep(&name, goal)?;
@@ -151,6 +151,16 @@ impl Planner {
             );
             return Ok(());
         };
+        if pool.driver != "btrfs" {
+            self.note(
+                format!(
+                    "pool {} is {}; preallocating is for btrfs",
+                    pool.name, pool.driver
+                ),
+                None,
+            );
+            return Ok(());
+        }
         if !keeps_blocks(pool) {
             let options = pool.config.get("btrfs.mount_options");
             let options = options.map_or("user_subvol_rm_allowed", String::as_str);
@@ -248,23 +258,8 @@ impl Planner {
     fn leave(&mut self, pool: &Pool, goal: &Goal) {
         let beside = free_pool_name(self.server());
         let pins = self.pins_for(&beside);
-        let count = pool
-            .users
-            .iter()
-            .filter(|user| matches!(user, PoolUser::Instance { .. }))
-            .count();
-        let why = if count > 0 {
-            format!(
-                "{count} {} on it",
-                if count == 1 {
-                    "instance is"
-                } else {
-                    "instances are"
-                }
-            )
-        } else {
-            in_use(self.server(), &without_profiles(pool)).unwrap_or_default()
-        };
+        let incus_dir = &self.facts.host.incus_dir;
+        let why = why_kept(self.server(), pool, incus_dir).unwrap_or_default();
         self.note(
             format!(
                 "pool {} ({}) copies at each launch; left as it is, because {why}",
@@ -312,7 +307,13 @@ impl Planner {
     }
 }
 
-fn situation(server: &Server, goal: &Goal) -> Result<Situation, Refusal> {
+fn situation(server: &Server, goal: &Goal, incus_dir: &str) -> Result<Situation, Refusal> {
+    if goal.beside && goal.driver == DriverChoice::Dir {
+        return Err(Refusal::new(
+            "--beside makes a copy-on-write pool, and --driver dir asks for one that copies",
+            ["leave one of them out"],
+        ));
+    }
     if let Some(name) = &goal.pool {
         let Some(pool) = server.pool(name.as_str()) else {
             return Ok(Situation::Create(name.to_string()));
@@ -323,7 +324,7 @@ fn situation(server: &Server, goal: &Goal) -> Result<Situation, Refusal> {
                 ["name a pool that is not there yet: --beside --pool taos"],
             ));
         }
-        return existing(server, pool, goal);
+        return existing(server, pool, goal, incus_dir);
     }
     let used = launch_pool(server)?;
     match used {
@@ -335,16 +336,21 @@ fn situation(server: &Server, goal: &Goal) -> Result<Situation, Refusal> {
             Some(ready) if ready.copy_on_write() => Situation::Keep(ready.name.clone()),
             _ => Situation::Create(free_pool_name(server)),
         }),
-        Some(pool) => existing(server, pool, goal),
+        Some(pool) => existing(server, pool, goal, incus_dir),
     }
 }
 
-fn existing(server: &Server, pool: &Pool, goal: &Goal) -> Result<Situation, Refusal> {
+fn existing(
+    server: &Server,
+    pool: &Pool,
+    goal: &Goal,
+    incus_dir: &str,
+) -> Result<Situation, Refusal> {
     usable(pool)?;
     let name = pool.name.clone();
     if pool.copy_on_write() || (goal.driver == DriverChoice::Dir && pool.driver == "dir") {
         Ok(Situation::Keep(name))
-    } else if recreatable(server, pool) {
+    } else if why_kept(server, pool, incus_dir).is_none() {
         Ok(Situation::Recreate(pool.clone()))
     } else {
         Ok(Situation::Leave(pool.clone()))
@@ -386,31 +392,62 @@ fn launch_pool(server: &Server) -> Result<Option<&Pool>, Refusal> {
     }
 }
 
-/// Whether deleting the pool and making it again loses nothing at all.
-fn recreatable(server: &Server, pool: &Pool) -> bool {
-    pool.driver == "dir"
-        && pool.config.iter().all(|(key, value)| {
-            // A folder that somebody chose stays chosen.
-            key.starts_with("volatile.")
-                || (key == "source" && value.ends_with(&format!("/storage-pools/{}", pool.name)))
-        })
-        && pool.users.iter().all(|user| match user {
-            PoolUser::Image { .. } => true,
-            // Only what can be given back: its root disk.
-            PoolUser::Profile { name } => server
-                .profile(name)
-                .and_then(|profile| {
-                    let disks = profile
-                        .devices
-                        .values()
-                        .filter(|keys| keys.get("pool") == Some(&pool.name));
-                    (disks.count() == 1).then(|| root_of(&profile.devices))?
-                })
-                .is_some(),
-            _ => false,
-        })
-        && daemon_users(server, pool).next().is_none()
-        && pool.stray_files.is_empty()
+/// Why a pool that copies is not deleted and made again; nothing, if that loses nothing at all.
+fn why_kept(server: &Server, pool: &Pool, incus_dir: &str) -> Option<String> {
+    let instances = pool
+        .users
+        .iter()
+        .filter(|user| matches!(user, PoolUser::Instance { .. }))
+        .count();
+    if instances > 0 {
+        let are = if instances == 1 {
+            "instance is"
+        } else {
+            "instances are"
+        };
+        return Some(format!("{instances} {are} on it"));
+    }
+    if let Some(why) = in_use(server, &without_profiles(server, pool)) {
+        return Some(why);
+    }
+    if pool.driver != "dir" {
+        return Some(format!("taos-setup does not replace {} pools", pool.driver));
+    }
+    let folder = format!(
+        "{}/storage-pools/{}",
+        incus_dir.trim_end_matches('/'),
+        pool.name
+    );
+    let own = |(key, value): &(&String, &String)| {
+        !(key.starts_with("volatile.") || (*key == "source" && **value == folder))
+    };
+    // What somebody chose stays chosen.
+    let chosen: Vec<String> = pool
+        .config
+        .iter()
+        .filter(own)
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    (!chosen.is_empty()).then(|| format!("somebody set {}", chosen.join(", ")))
+}
+
+/// The pool without the users that a new one gets back: profiles that name it for their root disk
+/// and for nothing else.
+fn without_profiles(server: &Server, pool: &Pool) -> Pool {
+    let mut pool = pool.clone();
+    let name = pool.name.clone();
+    pool.users.retain(|user| match user {
+        PoolUser::Profile { name: profile } => !server.profile(profile).is_some_and(|profile| {
+            let mut disks = profile
+                .devices
+                .values()
+                .filter(|keys| keys.get("pool") == Some(&name));
+            let root = root_of(&profile.devices).map(|(_, keys)| keys);
+            disks.all(|keys| Some(keys) == root)
+        }),
+        _ => true,
+    });
+    pool
 }
 
 fn usable(pool: &Pool) -> Result<(), Refusal> {
@@ -440,19 +477,12 @@ fn spec_of(pool: &Pool, incus_dir: &str) -> PoolSpec {
     PoolSpec {
         name: pool.name.clone(),
         driver: pool.driver.clone(),
-        // `recreatable` let only the default folder through, which is made by naming none.
+        // `why_kept` let only the default folder through, which is made by naming none.
         config: crate::facts::Config::new(),
         place: PoolPlace::Directory {
             path: format!("{incus_dir}/storage-pools/{}", pool.name),
         },
     }
-}
-
-fn without_profiles(pool: &Pool) -> Pool {
-    let mut pool = pool.clone();
-    pool.users
-        .retain(|user| !matches!(user, PoolUser::Profile { .. }));
-    pool
 }
 
 pub(super) fn free_pool_name(server: &Server) -> String {

@@ -170,6 +170,18 @@ impl Sample {
         })
     }
 
+    /// Gives an instance these profiles, of project `default`, in this order.
+    pub fn profiles_of(self, instance: &str, names: &[&str]) -> Self {
+        let owner = reference(instance);
+        self.server(|server| {
+            for instance in &mut server.instances {
+                if instance.reference == owner {
+                    instance.profiles = names.iter().map(|name| reference(name)).collect();
+                }
+            }
+        })
+    }
+
     /// Gives an instance a device of its own.
     pub fn own_device(self, instance: &str, name: &str, keys: &str) -> Self {
         let owner = reference(instance);
@@ -268,6 +280,7 @@ pub fn packages(manager: PackageManager) -> Packages {
     Packages {
         manager,
         offers_incus: true,
+        incus_base: manager == PackageManager::Apt,
         backports: None,
     }
 }

@@ -15,6 +15,7 @@ mod place;
 mod properties;
 mod refusals;
 mod source;
+mod way_back;
 
 const POOL: &str =
     "create storage pool default (btrfs, 50 GiB loop file /var/lib/incus/disks/default.img)";

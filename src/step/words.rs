@@ -72,10 +72,14 @@ impl Step {
                 "Pools, networks and profiles are the daemon's, so it has to run.".into()
             }
             Self::CreatePool { pool } => reason_of_pool(pool),
-            Self::DeletePool { .. } => "It copies the whole root filesystem at each launch. No \
-                 instance, custom volume or bucket is on it in any project. Images stay, as they \
-                 are kept elsewhere."
-                .into(),
+            Self::DeletePool { pool } if pool.driver == "dir" => {
+                "It copies the whole root filesystem at each launch. No instance, custom volume \
+                 or bucket is on it in any project. Images stay, as they are kept elsewhere."
+                    .into()
+            }
+            Self::DeletePool { .. } => {
+                "It was made by the run that is taken back, and nothing is on it.".into()
+            }
             Self::HoldSpace { .. } => "The file is sparse otherwise: if the host filesystem fills \
                  up before the pool does, writes that were acknowledged are lost."
                 .into(),
@@ -173,12 +177,11 @@ fn reason_of_pool(pool: &PoolSpec) -> String {
                 filesystem.";
     match &pool.place {
         PoolPlace::LoopFile {
-            size,
-            keeps: Some(keeps),
+            overcommitted: true,
             ..
         } => format!(
-            "{what} OVERCOMMITTED: the host filesystem can keep {keeps} of the {size}. When it \
-             fills up, instances on this pool lose what they write."
+            "{what} OVERCOMMITTED: the host filesystem cannot keep all of it. When that fills up, \
+             instances on this pool lose what they write."
         ),
         PoolPlace::LoopFile { .. } => format!(
             "{what} A file needs no partition; it takes space as it is filled, and what it may \
@@ -207,10 +210,14 @@ fn value<'a>(keys: &'a Config, key: &str) -> &'a str {
 impl fmt::Display for PoolPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LoopFile { path, size, keeps } => {
+            Self::LoopFile {
+                path,
+                size,
+                overcommitted,
+            } => {
                 write!(f, "{size} loop file {path}")?;
-                if let Some(keeps) = keeps {
-                    write!(f, ", OVERCOMMITTED: only {keeps} can be kept")?;
+                if *overcommitted {
+                    f.write_str(", OVERCOMMITTED")?;
                 }
                 Ok(())
             }

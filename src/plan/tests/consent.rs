@@ -28,8 +28,8 @@ fn yes_by_option_covers_exactly_the_instances_that_are_pinned() {
     let facts = Sample::dir_with_instances().instance("web/luz").facts();
     let plan = decide(&facts, &beside());
     for (given, uncovered) in [
-        (Pins::None, Some("mary,naira,web/luz")),
-        (pins("mary"), Some("naira,web/luz")),
+        (Pins::None, Some("mary, naira, web/luz")),
+        (pins("mary"), Some("naira, web/luz")),
         (pins("mary,naira,default/luz"), Some("web/luz")),
         (pins("mary,naira,luz"), None),
         (pins("default/mary,naira,web/luz"), None),
@@ -39,8 +39,10 @@ fn yes_by_option_covers_exactly_the_instances_that_are_pinned() {
         match (answer, uncovered) {
             (Ok(approved), None) => assert_eq!(approved.steps(), plan.steps),
             (Err(refusal), Some(names)) => {
-                assert_says(&refusal.what, &["which --yes does not cover"]);
-                assert_says(&refusal.hints[0], &[&format!("--pin {names}")]);
+                let what = format!("configuration of {names}, which --yes does not cover");
+                assert_says(&refusal.what, &[&what]);
+                // To be typed as it stands, so all of them.
+                assert_says(&refusal.hints[0], &["--pin mary,naira,web/luz"]);
             }
             (answer, _) => panic!("{given:?}: {answer:?}"),
         }

@@ -87,9 +87,8 @@ fn occupied() -> Vec<(&'static str, Sample)> {
         (
             "1 instance is on it",
             empty()
-                .profile("user-1001/default")
-                .instance("user-1001/mary")
-                .own_device("user-1001/mary", "root", root),
+                .instance("user-1000/mary")
+                .own_device("user-1000/mary", "root", root),
         ),
         (
             "custom volume data",
@@ -129,12 +128,12 @@ fn occupied() -> Vec<(&'static str, Sample)> {
                 url: "/1.0/something/new".into(),
             }),
         ),
-        ("source=/srv/pool", with_key("source", "/srv/pool")),
+        ("/srv/pool", with_key("source", "/srv/pool")),
         (
-            "source=/srv/storage-pools/default",
+            "/srv/storage-pools/default",
             with_key("source", "/srv/storage-pools/default"),
         ),
-        ("rsync.bwlimit=10MB", with_key("rsync.bwlimit", "10MB")),
+        ("rsync.bwlimit", with_key("rsync.bwlimit", "10MB")),
         (
             "profile web",
             empty().device("web", "data", "disk path=/data pool=default source=data"),
@@ -239,6 +238,37 @@ fn beside_pins_exactly_those_who_inherit_and_nobody_else() {
     assert_eq!(after.profiles[0].devices["root"]["pool"], "taos");
     assert_eq!(after.profiles[0].devices["root"]["size"], "10GiB");
     assert_eq!(plan.pool.as_deref(), Some("taos"));
+}
+
+#[test]
+fn of_several_profiles_the_last_with_a_root_disk_counts() {
+    let with = |names: &[&str]| {
+        let sample = Sample::dir_with_instances()
+            .device("big", "root", "disk path=/ pool=default size=90GiB")
+            .profile("plain")
+            .profiles_of("mary", names);
+        let pin = "pin the root disk of instance mary to pool default, where it is".to_owned();
+        planned_for(sample, &beside()).contains(&pin)
+    };
+    for (names, pinned) in [
+        (&["default"][..], true),
+        (&["default", "plain"], true),
+        (&["big", "default"], true),
+        (&["default", "big"], false),
+        (&["big"], false),
+    ] {
+        assert_eq!(with(names), pinned, "{names:?}");
+    }
+}
+
+#[test]
+fn no_profile_is_pointed_from_one_pool_that_copies_to_another() {
+    let sample = Sample::dir_with_instances().pool("slow", "dir").device(
+        "user-1000/default",
+        "root",
+        "disk path=/ pool=slow",
+    );
+    assert_eq!(planned(sample), [""; 0]);
 }
 
 #[test]

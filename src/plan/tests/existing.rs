@@ -1,6 +1,7 @@
 //! A pool that clones already, and a pool asked for by name.
 
 use super::*;
+use crate::facts::{Backing, Bytes};
 use crate::plan::DriverChoice;
 
 #[test]
@@ -27,10 +28,19 @@ fn lvm_clones_only_with_a_thin_pool() {
     assert_eq!(
         notes(&plan),
         [
-            "pool default (lvm) copies at each launch; left as it is, because 1 instance is on it",
+            "pool default (lvm) copies at each launch; left as it is, because taos-setup does not \
+             replace lvm pools",
             "for a copy-on-write pool beside it for new agents: taos-setup --beside --pin mary",
         ]
     );
+}
+
+#[test]
+fn a_driver_that_is_not_known_is_left_alone_even_if_nothing_is_on_it() {
+    let sample = Sample::set_up("linstor").change_pool("default", |pool| pool.config.clear());
+    let plan = decide(&sample.facts(), &Goal::default());
+    assert_eq!(words(&plan), [""; 0]);
+    assert_eq!(plan.choices.len(), 2);
 }
 
 #[test]
@@ -38,13 +48,6 @@ fn options_for_a_new_pool_are_noted_where_none_is_made() {
     for (goal, note) in [
         (sized("8GiB"), "pool default is there already"),
         (at("/srv/pool"), "pool default is there already"),
-        (
-            Goal {
-                preallocate: true,
-                ..Goal::default()
-            },
-            "pool default is there already",
-        ),
         (
             Goal {
                 driver: DriverChoice::Zfs,
@@ -56,6 +59,73 @@ fn options_for_a_new_pool_are_noted_where_none_is_made() {
         let plan = decide(&Sample::set_up("btrfs").facts(), &goal);
         assert_eq!(words(&plan), [""; 0]);
         assert_says(&notes(&plan).join("\n"), &[note]);
+    }
+}
+
+fn preallocate() -> Goal {
+    Goal {
+        preallocate: true,
+        ..Goal::default()
+    }
+}
+
+/// A finished host whose pool has these mount options, and so much of its 50 GiB allocated.
+fn with_file(options: &str, allocated_gib: u64) -> Sample {
+    Sample::set_up("btrfs").change_pool("default", |pool| {
+        pool.config
+            .insert("btrfs.mount_options".into(), options.into());
+        pool.backing = Backing::LoopFile {
+            path: "/var/lib/incus/disks/default.img".into(),
+            size: Bytes::gib(50),
+            allocated: Bytes::gib(allocated_gib),
+        };
+    })
+}
+
+#[test]
+fn a_preallocated_pool_with_holes_is_filled_again() {
+    let sample = || with_file("user_subvol_rm_allowed,nodiscard", 40);
+    let hold = "allocate all 50 GiB of /var/lib/incus/disks/default.img now";
+    assert_eq!(planned_for(sample(), &preallocate()), [hold]);
+    // Only if it is asked for.
+    assert_eq!(planned(sample()), [""; 0]);
+    let whole = with_file("user_subvol_rm_allowed,nodiscard", 50);
+    assert_eq!(planned_for(whole, &preallocate()), [""; 0]);
+    let full = sample().host(|host| host.incus_filesystem.free = Bytes::gib(9));
+    assert_says(
+        &refused(full, &preallocate()),
+        &["needs 10 GiB more to be whole, and / has 9 GiB free"],
+    );
+}
+
+#[test]
+fn preallocating_what_would_not_stay_so_is_only_noted() {
+    let zfs_file = Sample::set_up("zfs").change_pool("default", |pool| {
+        pool.backing = Backing::LoopFile {
+            path: "/var/lib/incus/disks/default.img".into(),
+            size: Bytes::gib(50),
+            allocated: Bytes::gib(1),
+        };
+    });
+    for (sample, said, unsaid) in [
+        (
+            with_file("noatime", 40),
+            "incus storage set default btrfs.mount_options=noatime,nodiscard",
+            "?",
+        ),
+        (
+            with_file("noatime,nodiscard=off", 40),
+            "gives freed blocks back",
+            "?",
+        ),
+        (Sample::set_up("lvm"), "is in no file", "btrfs"),
+        (zfs_file, "pool default", "btrfs.mount_options"),
+    ] {
+        let plan = decide(&sample.facts(), &preallocate());
+        assert_eq!(words(&plan), [""; 0]);
+        let notes = notes(&plan).join("\n");
+        assert_says(&notes, &[said]);
+        assert!(!notes.contains(unsaid), "{notes}");
     }
 }
 

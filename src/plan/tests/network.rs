@@ -36,6 +36,11 @@ fn a_profile_without_card_gets_one() {
             vec![BRIDGE.to_owned(), card("incusbr0")],
         ),
         (
+            "another project's network is its own",
+            none().bridge("lan1").network("abr0", "bridge", "web"),
+            vec![card("lan1")],
+        ),
+        (
             "an interface has the bridge's name",
             none(),
             vec![

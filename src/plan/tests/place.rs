@@ -99,15 +99,30 @@ fn on_btrfs_it_is_a_subvolume_and_no_file() {
 }
 
 #[test]
-fn a_subvolume_has_the_mount_options_of_its_filesystem() {
+fn it_lies_where_this_incus_keeps_its_state() {
+    let moved = |sample: Sample| sample.host(|host| host.incus_dir = "/srv/incus".into());
+    let file = "50 GiB loop file /srv/incus/disks/default.img";
+    assert_says(&made(moved(on("ext4", 100)), &Goal::default()), &[file]);
+    let empty = Sample::set_up("dir").change_pool("default", |pool| {
+        let folder = "/srv/incus/storage-pools/default".to_owned();
+        pool.config.insert("source".into(), folder);
+    });
+    assert_says(&made(moved(empty), &Goal::default()), &[file]);
+}
+
+#[test]
+fn only_a_filesystem_of_its_own_is_compressed() {
     assert_eq!(
         keys(on("btrfs", 100), &Goal::default()),
-        ["source=/var/lib/incus/storage-pools/default"]
+        [
+            "btrfs.mount_options=user_subvol_rm_allowed,noatime",
+            "source=/var/lib/incus/storage-pools/default"
+        ]
     );
     assert_eq!(
         keys(on("ext4", 100), &Goal::default()),
         [
-            "btrfs.mount_options=user_subvol_rm_allowed,noatime",
+            "btrfs.mount_options=user_subvol_rm_allowed,noatime,compress=zstd:1",
             "size=50GiB"
         ]
     );
@@ -118,10 +133,6 @@ fn a_file_is_made_on_btrfs_where_it_is_asked_for() {
     let file = "50 GiB loop file /var/lib/incus/disks/default.img";
     for goal in [
         sized("50GiB"),
-        Goal {
-            preallocate: true,
-            ..Goal::default()
-        },
         Goal {
             source: Some(SourceChoice::Loop),
             ..Goal::default()
@@ -283,7 +294,7 @@ fn sizes_that_are_asked_for() {
         (sized("19GiB"), Err("promises more than the host can keep")),
         (
             over("40GiB"),
-            Ok("40 GiB loop file /var/lib/incus/disks/default.img, OVERCOMMITTED: only 18 GiB can be kept"),
+            Ok("40 GiB loop file /var/lib/incus/disks/default.img, OVERCOMMITTED"),
         ),
         (held(sized("18GiB")), Ok("18 GiB loop file")),
         (held(sized("19GiB")), Err("19 GiB cannot be allocated")),
@@ -300,15 +311,16 @@ fn sizes_that_are_asked_for() {
 }
 
 #[test]
-fn a_size_beyond_the_room_is_flagged_in_the_reason_too() {
+fn a_size_beyond_the_room_is_flagged_with_the_figures() {
     let goal = Goal {
         overcommit: true,
         ..sized("40GiB")
     };
     let plan = decide(&on("ext4", 20).facts(), &goal);
+    assert_says(&plan.steps[0].reason(), &["OVERCOMMITTED"]);
     assert_says(
-        &plan.steps[0].reason(),
-        &["OVERCOMMITTED", "18 GiB of the 40 GiB"],
+        &notes(&plan)[0],
+        &["OVERCOMMITTED: of the 40 GiB of pool default, / can keep 18 GiB"],
     );
 }
 
@@ -329,9 +341,44 @@ fn preallocating_is_a_step_of_its_own_and_keeps_discard_off() {
     assert_eq!(
         keys(Sample::uninitialised(), &goal),
         [
-            "btrfs.mount_options=user_subvol_rm_allowed,noatime,nodiscard",
+            "btrfs.mount_options=user_subvol_rm_allowed,noatime,compress=zstd:1,nodiscard",
             "size=8GiB"
         ]
+    );
+}
+
+#[test]
+fn space_is_preallocated_only_where_it_is_really_held() {
+    let goal = Goal {
+        preallocate: true,
+        ..Goal::default()
+    };
+    for kind in ["ext4", "xfs", "tmpfs"] {
+        assert_says(&made(on(kind, 100), &goal), &["50 GiB loop file"]);
+    }
+    for kind in ["btrfs", "zfs", "overlay", "nfs4"] {
+        let said = format!("in a file on /, which is {kind}");
+        assert_says(&refused(on(kind, 100), &goal), &["--preallocate", &said]);
+    }
+    assert_says(
+        &refused(with_zfs(&["zfs"], &[]), &goal),
+        &["--preallocate cannot hold space for a zfs pool"],
+    );
+}
+
+#[test]
+fn what_is_to_be_installed_takes_room_too() {
+    let bare = |free_gib| {
+        let host = on("ext4", free_gib);
+        host.host(|host| {
+            host.tools.remove("incusd");
+        })
+    };
+    assert_says(&made(bare(31), &Goal::default()), &["27 GiB loop file"]);
+    assert_says(&made(bare(7), &Goal::default()), &["4 GiB loop file"]);
+    assert_says(
+        &refused(bare(6), &Goal::default()),
+        &["5 GiB available", "2 GiB stay in reserve"],
     );
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::many::{goals, samples};
 use super::*;
-use crate::facts::{root_of, Config, PoolUser, Server, SourcePath};
+use crate::facts::{root_of, Bytes, Config, PoolUser, Server, SourcePath};
 use crate::plan::samples::filesystem;
 use crate::plan::{backwards, Pins, Yes};
 use crate::step::{Owner, Step};
@@ -85,9 +85,44 @@ fn the_way_back_leads_to_where_it_began() {
 }
 
 #[test]
-fn a_way_back_that_was_gone_has_no_steps() {
+fn taking_back_what_was_taken_back_already_changes_nothing() {
     for_all(|what, facts, _, plan| {
-        assert_eq!(backwards(facts, &plan.steps), Ok(Vec::new()), "{what}");
+        let Some(before) = facts.server() else {
+            return;
+        };
+        let mut after = facts.clone();
+        for step in backwards(facts, &plan.steps).unwrap() {
+            step.expect(&mut after);
+        }
+        assert_eq!(essence(after.server().unwrap()), essence(before), "{what}");
+    });
+}
+
+#[test]
+fn once_the_daemon_answers_the_rest_of_the_plan_is_still_right() {
+    for_all(|what, facts, goal, plan| {
+        let mut facts = facts.clone();
+        let (first, rest): (Vec<&Step>, Vec<&Step>) =
+            plan.steps.iter().partition(|step| step.reveals());
+        for step in first {
+            step.expect(&mut facts);
+        }
+        if !plan.open_end {
+            assert!(decide(&facts, goal).steps.iter().eq(rest), "{what}");
+        }
+    });
+}
+
+#[test]
+fn a_little_less_room_makes_no_other_plan_of_a_size_that_was_given() {
+    // Between the look and the yes, something else writes a log.
+    for_all(|what, facts, goal, plan| {
+        let mut facts = facts.clone();
+        let free = &mut facts.host.incus_filesystem.free;
+        *free = free.saturating_sub(Bytes::mib(1));
+        if goal.size.is_some() {
+            assert_eq!(decide(&facts, goal).steps, plan.steps, "{what}");
+        }
     });
 }
 

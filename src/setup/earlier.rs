@@ -1,0 +1,143 @@
+//! Earlier runs: taking a completed one back, and dealing with one that was cut short.
+
+use anyhow::{bail, Result};
+
+use super::Setup;
+use crate::apply::ASKED;
+use crate::facts::Facts;
+use crate::journal::{self, End, Record};
+use crate::plan::{approve, backwards, Pins, Plan, Refusal, Yes};
+use crate::report::Ending;
+use crate::step::Step;
+
+/// The run that was cut short, if the last one was.
+#[must_use]
+pub fn unfinished(records: &[Record]) -> Option<&Record> {
+    records.last().filter(|record| record.end.is_none())
+}
+
+impl Setup<'_> {
+    /// Takes back what the last completed run made, or one that was cut short.
+    pub(super) fn undo(&mut self) -> Result<Ending> {
+        let seen = journal::records(&self.machine.paths.state)?;
+        let last = unfinished(&seen).or_else(|| seen.iter().rev().find(|run| can_go_back(run)));
+        let Some(record) = last else {
+            bail!(Refusal::new(
+                "there is no completed run to take back",
+                ["nothing on this host was made by taos-setup, as far as its journal tells"],
+            ));
+        };
+        // Another run may be writing this very record.
+        let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
+        let mut facts = self.look()?;
+        let steps = backwards(&facts, &record.made())?;
+        let planned = plan_of(steps.clone());
+        self.report.planned(&planned);
+        self.ui
+            .say(&format!("Taking back the run of {}", record.time));
+        self.ui.show_plan(&planned, self.manner.dry_run);
+        let Some(lock) = lock else {
+            return Ok(Ending::Planned);
+        };
+        if !steps.is_empty() {
+            self.consent(planned)?;
+            if !self.manner.yes {
+                facts = self.look()?;
+                if backwards(&facts, &record.made())? != steps {
+                    bail!(changed_meanwhile(self.command));
+                }
+            }
+        }
+        let writer = lock.resume(record)?;
+        Ok(
+            match self.run_backwards(facts, &lock, writer, record, ASKED) {
+                Ending::Failed { .. } => Ending::Undone,
+                other => other,
+            },
+        )
+    }
+
+    /// Finishes or takes back a run that was cut short; nothing else is planned before that.  No
+    /// ending means that it was dealt with and the set-up can go on.
+    pub(super) fn go_on(&mut self, facts: &Facts, record: &Record) -> Result<Option<Ending>> {
+        // It may be no more cut short than at work.
+        let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
+        let back = record.back.is_some();
+        let planned = plan_of(remaining(record, facts));
+        self.report.planned(&planned);
+        self.ui.say(&format!(
+            "The run of {} was cut short while {}. Before anything else it is {}.",
+            record.time,
+            if back { "it was taken back" } else { "at work" },
+            if back { "taken back" } else { "finished" }
+        ));
+        self.ui.show_plan(&planned, self.manner.dry_run);
+        let Some(lock) = lock else {
+            return Ok(Some(Ending::Planned));
+        };
+        if !planned.steps.is_empty() {
+            self.consent(planned).map_err(|mut refusal| {
+                if !back {
+                    let hint = "to take back what it did instead: taos-setup undo";
+                    refusal.hints.push(hint.into());
+                }
+                refusal
+            })?;
+        }
+        // The last command of the run that was cut short may have ended only now.
+        let facts = self.look()?;
+        let writer = lock.resume(record)?;
+        if let Some(why) = &record.back {
+            return Ok(
+                match self.run_backwards(facts, &lock, writer, record, why) {
+                    Ending::Failed { .. } => None,
+                    stuck => Some(stuck),
+                },
+            );
+        }
+        // The yes just given was for those of them that remain; the others are not run again.
+        let whole = approve(record.steps.clone(), &Yes::Option(Pins::All))?;
+        Ok(
+            match self.run_forwards(facts, &lock, writer, &whole, &record.progress) {
+                Some(Ending::Done) | None => None,
+                other => other,
+            },
+        )
+    }
+}
+
+/// What is left to do of a run that was cut short, in whichever direction it went.
+fn remaining(record: &Record, facts: &Facts) -> Vec<Step> {
+    let steps = if record.back.is_some() {
+        record.made().iter().rev().filter_map(Step::undo).collect()
+    } else {
+        record.remaining()
+    };
+    steps
+        .into_iter()
+        .filter(|step| !step.holds(facts))
+        .collect()
+}
+
+/// Whether a run is through, and something that it made can be taken back.
+fn can_go_back(record: &Record) -> bool {
+    record.end == Some(End::Completed) && record.made().iter().any(|step| step.undo().is_some())
+}
+
+fn changed_meanwhile(command: &str) -> Refusal {
+    Refusal::new(
+        "nothing was changed, as something else changed meanwhile",
+        [format!("look again with: {command}")],
+    )
+}
+
+fn plan_of(steps: Vec<Step>) -> Plan {
+    Plan {
+        steps,
+        notes: Vec::new(),
+        open_end: false,
+        choices: Vec::new(),
+        pool: None,
+        clones: false,
+    }
+}

@@ -1,0 +1,124 @@
+//! Handing approved steps to `apply`, and turning what came of it into an ending.
+
+use super::Setup;
+use crate::apply::{Applier, Event, Outcome};
+use crate::facts::{Bytes, Facts};
+use crate::journal::{Lock, Progress, Record, Writer};
+use crate::plan::{plan, Approved, Goal, Refusal};
+use crate::report::Ending;
+use crate::step::{PoolPlace, Step};
+
+impl Setup<'_> {
+    /// Runs what was approved.  No ending means that the rest has to be planned anew.
+    pub(super) fn run_forwards(
+        &self,
+        mut facts: Facts,
+        lock: &Lock,
+        writer: Writer<'_>,
+        approved: &Approved,
+        progress: &[Progress],
+    ) -> Option<Ending> {
+        let show = self.ui.steps();
+        let applier = Applier {
+            machine: self.machine,
+            writer,
+            lock: lock.descriptor(),
+            facts: &mut facts,
+            watch: &|event: Event<'_>| show.event(event),
+        };
+        let still_right = |facts: &Facts, rest: &[Step]| self.still_right(facts, rest);
+        let _held = self.machine.signals.hold();
+        match applier.forwards(approved, progress, &still_right) {
+            Ok(Outcome::Done) => Some(Ending::Done),
+            Ok(Outcome::Changed) => None,
+            Ok(outcome) => Some(ending(outcome)),
+            Err(error) => Some(unrecorded(&error, approved.steps(), &facts, false)),
+        }
+    }
+
+    /// Takes back what a run made.
+    pub(super) fn run_backwards(
+        &self,
+        mut facts: Facts,
+        lock: &Lock,
+        writer: Writer<'_>,
+        record: &Record,
+        why: &str,
+    ) -> Ending {
+        let show = self.ui.steps();
+        let applier = Applier {
+            machine: self.machine,
+            writer,
+            lock: lock.descriptor(),
+            facts: &mut facts,
+            watch: &|event: Event<'_>| show.event(event),
+        };
+        let _held = self.machine.signals.hold();
+        match applier.backwards(&record.steps, &record.progress, anyhow::anyhow!("{why}")) {
+            Ok(outcome) => ending(outcome),
+            Err(error) => {
+                let made = record.made();
+                let steps: Vec<Step> = made.iter().rev().filter_map(Step::undo).collect();
+                unrecorded(&error, &steps, &facts, true)
+            }
+        }
+    }
+
+    /// Whether what is left of some steps is what would be planned now.
+    pub(super) fn still_right(&self, facts: &Facts, rest: &[Step]) -> bool {
+        // The size was approved; that another one would be chosen now is no reason to ask again.
+        let goal = Goal {
+            size: self.goal.size.or_else(|| size_of(rest)),
+            ..self.goal.clone()
+        };
+        // Installing may have started the daemon, too.
+        let rest = rest.iter().filter(|step| !step.holds(facts));
+        plan(facts, &goal).is_ok_and(|plan| plan.steps.iter().eq(rest))
+    }
+}
+
+/// The size of the loop file among some steps.
+fn size_of(steps: &[Step]) -> Option<Bytes> {
+    steps.iter().find_map(|step| match step {
+        Step::CreatePool { pool } => match pool.place {
+            PoolPlace::LoopFile { size, .. } => Some(size),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+fn ending(outcome: Outcome) -> Ending {
+    match outcome {
+        Outcome::Done | Outcome::Changed => Ending::Done,
+        Outcome::Stopped {
+            remaining,
+            begun: true,
+        } => Ending::Stopped { remaining },
+        Outcome::Stopped { begun: false, .. } => Ending::Refused(Refusal::new(
+            "stopped, as asked for, before anything was begun",
+            ["run taos-setup again whenever you like"],
+        )),
+        Outcome::Failed { error } => Ending::Failed {
+            error: format!("{error:#}"),
+        },
+        Outcome::Stuck { error, remaining } => Ending::Stuck {
+            error: format!("{error:#}"),
+            remaining,
+            back: true,
+        },
+    }
+}
+
+/// The journal could not be written, so nothing further was done.
+fn unrecorded(error: &anyhow::Error, steps: &[Step], facts: &Facts, back: bool) -> Ending {
+    Ending::Stuck {
+        error: format!("{error:#}"),
+        remaining: steps
+            .iter()
+            .filter(|step| !step.holds(facts))
+            .cloned()
+            .collect(),
+        back,
+    }
+}
