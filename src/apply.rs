@@ -16,9 +16,11 @@ use crate::step::{Scope, Step};
 pub const ASKED: &str = "undo was asked for";
 
 mod measure;
+mod migrate;
 mod perform;
 
 pub use measure::measure;
+pub use migrate::STAYS_UP;
 pub use perform::commands;
 use perform::perform;
 
@@ -84,7 +86,7 @@ impl Applier<'_, '_> {
             if matches!(progress[index], Progress::Done | Progress::Skipped) {
                 continue;
             }
-            if self.machine.signals.stop_asked() {
+            if step.can_wait() && self.machine.signals.stop_asked() {
                 let begun = progress.contains(&Progress::Done);
                 if !begun {
                     self.writer.end(End::Undone)?;
@@ -185,7 +187,12 @@ impl Applier<'_, '_> {
         if let Some(why) = step.blocked(self.facts) {
             bail!("cannot {what}: {why}");
         }
-        let ran = perform(self.machine, self.lock, step);
+        let ran = match step {
+            Step::Migrate { part, of } => {
+                migrate::perform(self.machine, self.lock, self.facts, *part, of)
+            }
+            _ => perform(self.machine, self.lock, step),
+        };
         step.expect(self.facts);
         let looked = self.look(step.scope());
         ran.with_context(|| format!("trying to {what}"))?;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use taos_setup::facts::Bytes;
+use taos_setup::plan::migrate::Wanted;
 use taos_setup::plan::{DriverChoice, Goal, Pins, PoolName, SourceChoice};
-use taos_setup::setup::Manner;
+use taos_setup::setup::{Asked, Manner, Migrating};
 
 /// Set up Incus so that each launch is a clone, not a copy
 ///
@@ -69,6 +70,74 @@ pub enum Command {
     },
     /// Take back what the last run made, if nobody uses it yet
     Undo,
+    /// Move containers to another pool, each down for seconds only
+    Migrate(MigrateOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct MigrateOptions {
+    /// mary, or project/mary
+    #[arg(value_name = "NAME", conflicts_with = "all")]
+    pub names: Vec<String>,
+
+    /// All containers on pools that copy at each launch, or on --from
+    #[arg(long)]
+    pub all: bool,
+
+    /// Only from this pool
+    #[arg(long, value_name = "POOL")]
+    pub from: Option<PoolName>,
+
+    /// To this pool; it is made where it is not there
+    /// [default: the one launches use, or taos]
+    #[arg(long, value_name = "POOL")]
+    pub to: Option<PoolName>,
+
+    /// Read every byte again while it is stopped, not only of
+    /// files that changed
+    #[arg(long, value_name = "HOW")]
+    pub verify: Option<Verify>,
+
+    /// Show which originals are kept
+    #[arg(long, conflicts_with_all = ["names", "all", "rollback", "finish"])]
+    pub status: bool,
+
+    /// Move them back, with all that they wrote since
+    #[arg(long, conflicts_with_all = ["to", "from", "all", "finish"])]
+    pub rollback: bool,
+
+    /// Delete the kept originals, for good
+    #[arg(long, conflicts_with_all = ["to", "from"])]
+    pub finish: bool,
+}
+
+/// How a copy is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    Changed,
+    Full,
+}
+
+impl MigrateOptions {
+    /// What is asked for.
+    #[must_use]
+    pub fn asked(&self) -> Migrating {
+        Migrating {
+            wanted: Wanted {
+                names: self.names.clone(),
+                from: self.from.clone(),
+                to: self.to.clone(),
+                thorough: self.verify == Some(Verify::Full),
+            },
+            all: self.all,
+            what: match (self.status, self.rollback, self.finish) {
+                (true, ..) => Asked::Status,
+                (_, true, _) => Asked::Rollback,
+                (_, _, true) => Asked::Finish,
+                _ => Asked::Move,
+            },
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +233,7 @@ impl Cli {
             None => "setup",
             Some(Command::Status { .. }) => "status",
             Some(Command::Undo) => "undo",
+            Some(Command::Migrate(_)) => "migrate",
         }
     }
 }

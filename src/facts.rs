@@ -8,7 +8,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod instances;
 mod units;
+pub use instances::{Details, Record, Snapshot};
 pub use units::{BadSize, Bytes};
 
 /// Configuration keys of a pool, network or profile, and the keys of one device.
@@ -257,6 +259,12 @@ pub struct Server {
     /// Filled by a closer look only (`status`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+    /// Filled by a look at instances that may be migrated.
+    #[serde(skip)]
+    pub details: BTreeMap<Reference, Details>,
+    /// The projects' configuration; filled along with it.
+    #[serde(skip)]
+    pub projects: BTreeMap<String, Config>,
 }
 
 impl Server {
@@ -459,6 +467,9 @@ pub struct Instance {
     /// The process that made it to measure something, if this program did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<String>,
+    /// Never part of a document: its keys may be secret.
+    #[serde(skip)]
+    pub record: Record,
 }
 
 /// A managed network.

@@ -7,6 +7,7 @@ pub mod log;
 pub mod packages;
 mod probe;
 pub mod signals;
+pub mod tree;
 
 use std::path::PathBuf;
 use std::time::Duration;

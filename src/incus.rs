@@ -2,9 +2,9 @@
 
 use anyhow::{bail, Context as _, Result};
 
-use crate::facts::{Facts, Incus, Server};
+use crate::facts::{Details, Facts, Incus, Reference, Server, Snapshot};
 use crate::host::command::CommandErrorKind;
-use crate::host::{CommandError, Machine};
+use crate::host::{tree, CommandError, Machine};
 use crate::step::Scope;
 
 mod commands;
@@ -51,6 +51,7 @@ pub fn probe(machine: &Machine, installed: bool) -> Result<Incus> {
 const POOLS: &str = "/1.0/storage-pools?recursion=1";
 const PROFILES: &str = "/1.0/profiles?recursion=1&all-projects=true";
 const INSTANCES: &str = "/1.0/instances?recursion=1&all-projects=true";
+const PROJECTS: &str = "/1.0/projects?recursion=1";
 const NETWORKS: &str = "/1.0/networks?recursion=1";
 
 /// Reads again the part of the daemon's state that a step changes.
@@ -68,6 +69,7 @@ pub fn refresh(machine: &Machine, facts: &mut Facts, scope: Scope) -> Result<()>
             explain_broken_pools(machine, server);
         }
         Scope::Networks => server.networks = read::networks(&ask(machine, NETWORKS)?)?,
+        Scope::Projects => server.projects = read::projects(&ask(machine, PROJECTS)?)?,
         Scope::Profiles => server.profiles = read::profiles(&ask(machine, PROFILES)?)?,
         Scope::Instances => {
             server.instances = read::instances(&ask(machine, INSTANCES)?, &server.profiles)?;
@@ -92,6 +94,71 @@ pub fn look_closer(machine: &Machine, server: &mut Server) -> Result<()> {
         .and_then(|text| read::space(&text).ok());
     }
     Ok(())
+}
+
+/// Adds what is to be known of instances before they are migrated, or tidied up after.
+///
+/// # Errors
+/// As [`probe`].
+pub fn look_at(machine: &Machine, server: &mut Server, names: &[Reference]) -> Result<()> {
+    look_closer(machine, server)?;
+    server.projects = read::projects(&ask(machine, PROJECTS)?)?;
+    let busy = read::busy(&ask(
+        machine,
+        "/1.0/operations?recursion=1&all-projects=true",
+    )?)?;
+    for name in names {
+        let (snapshots, backups) = snapshots_of(machine, name)?;
+        let mut details = Details {
+            busy: busy.contains(name),
+            snapshots,
+            backups,
+            ..Details::default()
+        };
+        if let Some(pool) = server.instance(name).and_then(|it| it.pool.as_deref()) {
+            let folder = machine.paths.incus.join("storage-pools").join(pool);
+            for kind in ["containers", "containers-snapshots"] {
+                let tally = tree::tally(&folder.join(kind).join(volume_name(name)));
+                details.paths += tally.paths;
+                details.landing.0 += tally.bytes;
+            }
+        }
+        server.details.insert(name.clone(), details);
+    }
+    Ok(())
+}
+
+/// The snapshots of an instance, and the names of its backups.
+///
+/// # Errors
+/// As [`probe`].
+pub fn snapshots_of(machine: &Machine, name: &Reference) -> Result<(Vec<Snapshot>, Vec<String>)> {
+    let Reference { project, name } = name;
+    let path = format!("/1.0/instances/{name}?recursion=1&project={project}");
+    read::snapshots(&ask(machine, &path)?)
+}
+
+/// What an instance does: `Running`, `Stopped`, …
+///
+/// # Errors
+/// As [`probe`].
+pub fn status_of(machine: &Machine, name: &Reference) -> Result<String> {
+    let Reference { project, name } = name;
+    read::status(&ask(
+        machine,
+        &format!("/1.0/instances/{name}/state?project={project}"),
+    )?)
+}
+
+/// What an instance's folder on a pool is called.
+#[must_use]
+pub fn volume_name(instance: &Reference) -> String {
+    let Reference { project, name } = instance;
+    if project == "default" {
+        name.clone()
+    } else {
+        format!("{project}_{name}")
+    }
 }
 
 fn ask(machine: &Machine, path: &str) -> Result<String> {

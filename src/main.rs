@@ -60,9 +60,12 @@ fn run(cli: &Cli) -> Result<u8> {
         log,
         signals,
     };
-    let report = match cli.command {
-        Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, probe),
+    let report = match &cli.command {
+        Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, *probe),
         Some(Command::Undo) => setup::undo(&machine, &ui, cli.goal(), &cli.manner())?,
+        Some(Command::Migrate(options)) => {
+            setup::migrate(&machine, &ui, options.asked(), &cli.manner())?
+        }
         None => setup::set_up(&machine, &ui, cli.goal(), &cli.manner())?,
     };
     ui.show_ending(&report);

@@ -21,6 +21,8 @@ pub enum Ending {
     Done,
     /// What an earlier run made was taken back, as asked for.
     Undone,
+    /// What became of each container that was to be migrated.
+    Migrated(Vec<Moved>),
     /// Nothing was touched.
     Refused(Refusal),
     /// A step failed; what was begun has been taken back.
@@ -39,12 +41,26 @@ pub enum Ending {
     },
 }
 
+/// What became of a container.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moved {
+    pub name: String,
+    pub pool: String,
+    /// What its original is called now.
+    pub kept: String,
+    /// From the beginning of its stop until it was started; nothing if it did not run.
+    pub downtime_seconds: Option<f64>,
+    /// Why it is where it was.
+    pub error: Option<String>,
+}
+
 impl Ending {
     /// 0 done or nothing to do, 1 failed and undone, 3 refused, 4 steps remain.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Nothing | Self::Planned | Self::Done | Self::Undone => 0,
+            Self::Migrated(moved) => moved.iter().any(|it| it.error.is_some()).into(),
             Self::Failed { .. } => 1,
             Self::Refused(_) => 3,
             Self::Stopped { .. } | Self::Stuck { .. } => 4,
@@ -57,6 +73,8 @@ impl Ending {
             Self::Planned => "planned",
             Self::Done => "done",
             Self::Undone => "undone",
+            Self::Migrated(_) if self.exit_code() == 0 => "migrated",
+            Self::Migrated(_) => "failed",
             Self::Refused(_) => "refused",
             Self::Failed { .. } => "failed",
             Self::Stopped { .. } => "stopped",
@@ -143,6 +161,10 @@ impl Report {
             plan: self.plan.as_ref().map(PlanDocument::of),
             remaining: remaining.iter().map(StepDocument::of).collect(),
             status: None,
+            migrated: match &self.ending {
+                Ending::Migrated(moved) => moved,
+                _ => &[],
+            },
         })
     }
 }
@@ -161,6 +183,7 @@ pub fn status_json(facts: &Facts, status: &Status) -> String {
         plan: None,
         remaining: Vec::new(),
         status: Some(status),
+        migrated: &[],
     })
 }
 
@@ -178,6 +201,7 @@ pub fn error_json(command: &str, exit_code: u8, message: &str, hints: &[String])
         plan: None,
         remaining: Vec::new(),
         status: None,
+        migrated: &[],
     })
 }
 
@@ -193,17 +217,19 @@ struct Document<'a> {
     hints: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a Status>,
+    #[serde(skip_serializing_if = "<[Moved]>::is_empty")]
+    migrated: &'a [Moved],
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanDocument<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    remaining: Vec<StepDocument<'a>>,
+    remaining: Vec<StepDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     facts: Option<&'a Facts>,
 }
 
 #[derive(Serialize)]
 struct PlanDocument<'a> {
-    steps: Vec<StepDocument<'a>>,
+    steps: Vec<StepDocument>,
     notes: &'a [Note],
     choices: &'a [Choice],
     open_end: bool,
@@ -225,23 +251,23 @@ impl<'a> PlanDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct StepDocument<'a> {
+struct StepDocument {
     description: String,
     reason: String,
     commands: Vec<String>,
     undo: String,
     #[serde(flatten)]
-    step: &'a Step,
+    step: Step,
 }
 
-impl<'a> StepDocument<'a> {
-    fn of(step: &'a Step) -> Self {
+impl StepDocument {
+    fn of(step: &Step) -> Self {
         Self {
             description: step.describe(),
             reason: step.reason(),
             commands: commands(step),
             undo: step.undo_words(),
-            step,
+            step: step.without_secrets(),
         }
     }
 }

@@ -11,9 +11,11 @@ use crate::step::Step;
 use crate::ui::{Answer, Ui};
 
 mod earlier;
+mod migrate;
 mod run;
 
 pub use earlier::unfinished;
+pub use migrate::{migrate, Asked, Migrating};
 
 /// How the person wants to be asked.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +51,7 @@ struct Setup<'a> {
     goal: Goal,
     /// As typed, for hints.
     command: &'static str,
+    migrating: Migrating,
     report: Report,
 }
 
@@ -70,6 +73,7 @@ impl<'a> Setup<'a> {
             } else {
                 "taos-setup"
             },
+            migrating: Migrating::default(),
             report: Report::new(name),
         }
     }

@@ -13,7 +13,10 @@ use crate::facts::{
 };
 
 mod expect;
+pub mod migration;
 mod words;
+
+use migration::{Migration, Part};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +60,11 @@ pub enum Step {
         device: String,
         from: Option<Config>,
         to: Option<Config>,
+    },
+    /// A part of moving a container to another pool.
+    Migrate {
+        part: Part,
+        of: Box<Migration>,
     },
 }
 
@@ -129,6 +137,7 @@ pub enum Scope {
     Networks,
     Profiles,
     Instances,
+    Projects,
 }
 
 impl Step {
@@ -172,6 +181,7 @@ impl Step {
                     .and_then(|devices| devices.get(device));
                 found == to.as_ref()
             }),
+            Self::Migrate { part, of } => migration::holds(*part, of, facts),
         }
     }
 
@@ -225,6 +235,7 @@ impl Step {
                 from,
                 to,
             } => device_blocked(server, owner, device, from.as_ref(), to.as_ref()),
+            Self::Migrate { part, of } => migration::blocked(*part, of, server),
         }
     }
 
@@ -254,6 +265,7 @@ impl Step {
                 from: to.clone(),
                 to: from.clone(),
             }),
+            Self::Migrate { part, of } => migration::undo(*part, of),
         }
     }
 
@@ -274,6 +286,11 @@ impl Step {
                 owner: Owner::Instance { .. },
                 ..
             } => Scope::Instances,
+            Self::Migrate {
+                part: Part::Loosen | Part::Tighten,
+                ..
+            } => Scope::Projects,
+            Self::Migrate { .. } => Scope::Instances,
         }
     }
 
@@ -294,8 +311,47 @@ impl Step {
                 owner: Owner::Instance { name },
                 ..
             } => Some(name),
+            Self::Migrate { of, .. } => Some(&of.name),
             _ => None,
         }
+    }
+
+    /// Whether a wish to stop is heard before this step.
+    #[must_use]
+    pub fn can_wait(&self) -> bool {
+        match self {
+            Self::Migrate { part, .. } => part.can_wait(),
+            _ => true,
+        }
+    }
+
+    /// The container that the step migrates, if it migrates one.
+    #[must_use]
+    pub fn migrates(&self) -> Option<&Migration> {
+        match self {
+            Self::Migrate { of, .. } => Some(of),
+            _ => None,
+        }
+    }
+
+    /// The step as others may see it: without the values of a container's configuration, some of
+    /// which are secret.
+    #[must_use]
+    pub fn without_secrets(&self) -> Step {
+        let mut step = self.clone();
+        if let Self::Migrate { of, .. } = &mut step {
+            of.was
+                .config
+                .values_mut()
+                .for_each(|value| "…".clone_into(value));
+            let devices = of
+                .devices
+                .values_mut()
+                .chain(of.was.expanded_devices.values_mut());
+            devices.for_each(Config::clear);
+            of.snapshots.clear();
+        }
+        step
     }
 }
 

@@ -14,6 +14,8 @@ use crate::report::{Ending, Report};
 use crate::status::{pool_line, Status};
 use crate::step::Step;
 
+mod migrate;
+
 /// How much is said, and where.
 pub struct Ui {
     quiet: bool,
@@ -267,6 +269,7 @@ impl Ui {
         }
         match &report.ending {
             Ending::Nothing | Ending::Planned => {}
+            Ending::Migrated(moved) => self.show_migrated(moved),
             Ending::Done => self.show_done(report),
             Ending::Undone => self
                 .say("Taken back: what that run made is gone, and what it changed is as it was."),
@@ -314,6 +317,14 @@ impl Ui {
             return;
         }
         self.heading("Done");
+        let steps = report.plan().map(|plan| plan.steps.as_slice());
+        if steps
+            .unwrap_or_default()
+            .iter()
+            .any(|step| step.migrates().is_some())
+        {
+            return;
+        }
         let clones = report.plan().is_some_and(|plan| plan.clones);
         if let Some(pool) = report.pool() {
             self.print(&self.wrapped(
@@ -409,7 +420,9 @@ fn touched(steps: &[Step]) -> String {
         .filter_map(Step::touches)
         .map(ToString::to_string)
         .collect();
-    if names.is_empty() {
+    if steps.iter().any(|step| step.migrates().is_some()) {
+        migrate::touched(steps)
+    } else if names.is_empty() {
         "No instance is touched.".into()
     } else {
         format!(

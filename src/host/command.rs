@@ -82,12 +82,25 @@ impl Machine {
     /// # Errors
     /// If it cannot be started, fails, or takes too long.
     pub fn run(&self, argv: &[String], bound: Duration) -> Result<Output, CommandError> {
+        self.run_with_input(argv, Vec::new(), bound)
+    }
+
+    /// As [`Machine::run`], with something to read: what must not show among the arguments.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn run_with_input(
+        &self,
+        argv: &[String],
+        input: Vec<u8>,
+        bound: Duration,
+    ) -> Result<Output, CommandError> {
         let command = shown(argv);
         if self.verbose {
             eprintln!("+ {command}");
         }
         let begun = Instant::now();
-        let result = run_to_end(argv, bound, &command);
+        let result = run_to_end(argv, input, bound, &command);
         let outcome = match &result {
             Ok(_) => "ok".to_owned(),
             Err(error) => error.to_string(),
@@ -97,14 +110,24 @@ impl Machine {
     }
 }
 
-fn run_to_end(argv: &[String], bound: Duration, command: &str) -> Result<Output, CommandError> {
+fn run_to_end(
+    argv: &[String],
+    input: Vec<u8>,
+    bound: Duration,
+    command: &str,
+) -> Result<Output, CommandError> {
     let fail = |kind| CommandError {
         command: command.to_owned(),
         kind,
     };
     let not_started = |error: std::io::Error| fail(CommandErrorKind::NotStarted(error.to_string()));
-    let handle = environment(duct::cmd(&argv[0], &argv[1..]))
-        .stdin_null()
+    let command_line = environment(duct::cmd(&argv[0], &argv[1..]));
+    let command_line = if input.is_empty() {
+        command_line.stdin_null()
+    } else {
+        command_line.stdin_bytes(input)
+    };
+    let handle = command_line
         .stdout_capture()
         .stderr_capture()
         .unchecked()

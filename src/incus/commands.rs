@@ -17,7 +17,10 @@ pub struct Commands {
 pub fn commands_of(step: &Step) -> Commands {
     let mut commands = Commands::default();
     match step {
-        Step::InstallPackages { .. } | Step::StartDaemon { .. } | Step::HoldSpace { .. } => {}
+        Step::InstallPackages { .. }
+        | Step::StartDaemon { .. }
+        | Step::HoldSpace { .. }
+        | Step::Migrate { .. } => {}
         Step::CreatePool { pool } => {
             let mut argv = incus(&["storage", "create", &pool.name, &pool.driver]);
             argv.extend(keys(&pool.config));

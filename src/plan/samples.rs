@@ -166,6 +166,7 @@ impl Sample {
                 pool: None,
                 profiles: vec![profile],
                 scratch: None,
+                record: crate::facts::Record::default(),
             });
         })
     }

@@ -21,6 +21,12 @@ impl Setup<'_> {
     pub(super) fn undo(&mut self) -> Result<Ending> {
         let seen = journal::records(&self.machine.paths.state)?;
         let last = unfinished(&seen).or_else(|| seen.iter().rev().find(|run| can_go_back(run)));
+        if let Some(record) = unfinished(&seen) {
+            if let Some(of) = record.steps.iter().find_map(Step::migrates) {
+                let ended = self.go_on_migrating(record, of)?;
+                return Ok(ended.unwrap_or(Ending::Done));
+            }
+        }
         let Some(record) = last else {
             bail!(Refusal::new(
                 "there is no completed run to take back",
@@ -60,6 +66,9 @@ impl Setup<'_> {
     /// Finishes or takes back a run that was cut short; nothing else is planned before that.  No
     /// ending means that it was dealt with and the set-up can go on.
     pub(super) fn go_on(&mut self, facts: &Facts, record: &Record) -> Result<Option<Ending>> {
+        if let Some(of) = record.steps.iter().find_map(Step::migrates) {
+            return self.go_on_migrating(record, of);
+        }
         // It may be no more cut short than at work.
         let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
         let back = record.back.is_some();
@@ -121,7 +130,10 @@ fn remaining(record: &Record, facts: &Facts) -> Vec<Step> {
 
 /// Whether a run is through, and something that it made can be taken back.
 fn can_go_back(record: &Record) -> bool {
-    record.end == Some(End::Completed) && record.made().iter().any(|step| step.undo().is_some())
+    record.end == Some(End::Completed)
+        && record.made().iter().any(|step| step.undo().is_some())
+        // A container that was migrated has lived on: that takes more than going back.
+        && record.steps.iter().all(|step| step.migrates().is_none())
 }
 
 fn changed_meanwhile(command: &str) -> Refusal {
@@ -131,7 +143,7 @@ fn changed_meanwhile(command: &str) -> Refusal {
     )
 }
 
-fn plan_of(steps: Vec<Step>) -> Plan {
+pub(super) fn plan_of(steps: Vec<Step>) -> Plan {
     Plan {
         steps,
         notes: Vec::new(),

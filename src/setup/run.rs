@@ -12,11 +12,24 @@ impl Setup<'_> {
     /// Runs what was approved.  No ending means that the rest has to be planned anew.
     pub(super) fn run_forwards(
         &self,
+        facts: Facts,
+        lock: &Lock,
+        writer: Writer<'_>,
+        approved: &Approved,
+        progress: &[Progress],
+    ) -> Option<Ending> {
+        self.run_watched(facts, lock, writer, approved, progress, &|_| ())
+    }
+
+    /// As [`Setup::run_forwards`], with somebody else watching, too.
+    pub(super) fn run_watched(
+        &self,
         mut facts: Facts,
         lock: &Lock,
         writer: Writer<'_>,
         approved: &Approved,
         progress: &[Progress],
+        also: &dyn Fn(&Event<'_>),
     ) -> Option<Ending> {
         let show = self.ui.steps();
         let applier = Applier {
@@ -24,7 +37,10 @@ impl Setup<'_> {
             writer,
             lock: lock.descriptor(),
             facts: &mut facts,
-            watch: &|event: Event<'_>| show.event(event),
+            watch: &|event: Event<'_>| {
+                also(&event);
+                show.event(event);
+            },
         };
         let still_right = |facts: &Facts, rest: &[Step]| self.still_right(facts, rest);
         let _held = self.machine.signals.hold();

@@ -34,7 +34,7 @@ impl Step {
 
     fn expect_of(&self, server: &mut Server) {
         match self {
-            Self::InstallPackages { .. } | Self::StartDaemon { .. } => {}
+            Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::Migrate { .. } => {}
             Self::CreatePool { pool } => server.pools.push(created(pool)),
             Self::DeletePool { pool } => server.pools.retain(|found| found.name != pool.name),
             Self::HoldSpace { pool, size, .. } => {

@@ -49,6 +49,7 @@ impl Step {
                 from,
                 to,
             } => describe_device(owner, device, from.as_ref(), to.as_ref()),
+            Self::Migrate { part, of } => part.describe(of),
         }
     }
 
@@ -108,6 +109,7 @@ impl Step {
                 }
                 _ => "Launches that name no network take the one that the profile names.".into(),
             },
+            Self::Migrate { part, .. } => part.reason().into(),
         }
     }
 

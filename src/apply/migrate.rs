@@ -1,0 +1,219 @@
+//! The effects of a migration's parts.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context as _, Result};
+
+use crate::facts::{Config, Devices, Facts, Server};
+use crate::host::{tree, Machine};
+use crate::step::migration::{Migration, Part, COPY_MARK, KEPT_MARK};
+
+mod compare;
+mod words;
+
+pub use words::commands;
+
+/// How long a container must stay up to count as started.
+pub const STAYS_UP: Duration = Duration::from_secs(2);
+
+/// Does what a part says.
+pub(super) fn perform(
+    machine: &Machine,
+    lock: BorrowedFd<'_>,
+    facts: &Facts,
+    part: Part,
+    of: &Migration,
+) -> Result<()> {
+    let server = facts.server().context("the Incus daemon does not answer")?;
+    let work = Work {
+        machine,
+        server,
+        of,
+    };
+    // Should this program be killed now, the lock stays until its last command is through.
+    crate::journal::inherit(lock, true);
+    let result = match part {
+        Part::Copy => work.copy(),
+        Part::DeleteCopy => work.delete_copy(),
+        Part::Stop => work.stop(),
+        Part::Resume | Part::Start => work.start(),
+        Part::Prove => work.prove(),
+        Part::Switch => work.switch(),
+        Part::SwitchBack => work.switch_back(),
+        Part::Halt => work.run(&words::halt(of)),
+        Part::DeleteKept => work.delete_kept(),
+        Part::Loosen => work.run(&words::loosen(of)),
+        Part::Tighten => work.run(&words::tighten(of)),
+    };
+    crate::journal::inherit(lock, false);
+    result
+}
+
+struct Work<'a> {
+    machine: &'a Machine,
+    server: &'a Server,
+    of: &'a Migration,
+}
+
+impl Work<'_> {
+    fn run(&self, argv: &[String]) -> Result<()> {
+        self.machine.run(argv, self.machine.bounds.change)?;
+        Ok(())
+    }
+
+    /// Runs what copies data; on a slow card that takes as long as it takes.
+    fn run_long(&self, argv: &[String]) -> Result<()> {
+        let seconds = self.of.landing.0 >> 20;
+        let bound = self.machine.bounds.change + Duration::from_secs(seconds);
+        self.machine.run(argv, bound)?;
+        Ok(())
+    }
+
+    /// Puts an instance's whole configuration; through stdin, as other users see arguments.
+    fn put(&self, name: &str, config: &Config, devices: &Devices) -> Result<()> {
+        let was = &self.of.was;
+        let document = serde_json::json!({
+            "architecture": was.architecture,
+            "config": config,
+            "description": was.description,
+            "devices": devices,
+            "ephemeral": was.ephemeral,
+            "profiles": was.profiles,
+            "stateful": was.stateful,
+        });
+        let argv = words::edit(self.of, name);
+        let bound = self.machine.bounds.change;
+        self.machine
+            .run_with_input(&argv, document.to_string().into_bytes(), bound)?;
+        Ok(())
+    }
+
+    /// Puts what the container was, under its own name.
+    fn put_identity(&self, devices: &Devices) -> Result<()> {
+        let name = &self.of.name.name;
+        let config = &self.of.was.config;
+        self.put(name, config, devices)?;
+        // A network card that comes back gets a new address, and the container a new identity;
+        // without a change of devices both are taken as they are given.
+        if self.of.was.expanded_devices.len() > 1 {
+            self.put(name, config, devices)?;
+        }
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<()> {
+        let seconds = self.of.was.config.get("boot.host_shutdown_timeout");
+        let seconds: u64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(30);
+        let bound = Duration::from_secs(seconds) + self.machine.bounds.change;
+        self.machine
+            .run(&words::stop(self.of), bound)
+            .with_context(|| {
+                format!(
+                    "it was given {seconds} s (boot.host_shutdown_timeout) and goes on; stop it \
+                     yourself, then migrate it"
+                )
+            })?;
+        Ok(())
+    }
+
+    /// Starts what has the container's name, and sees that it stays up.
+    fn start(&self) -> Result<()> {
+        self.run(&words::start(self.of))?;
+        let begun = Instant::now();
+        while begun.elapsed() < STAYS_UP {
+            std::thread::sleep(Duration::from_millis(250));
+            let status = crate::incus::status_of(self.machine, &self.of.name)?;
+            if status != "Running" {
+                bail!("it started, and was {status} soon after");
+            }
+        }
+        Ok(())
+    }
+
+    /// Each half of the change of names may have been done by a run that was killed.
+    fn switch(&self) -> Result<()> {
+        let of = self.of;
+        if of.parked(self.server).is_none() {
+            self.run(&words::rename(of, &of.name.name, &of.kept))?;
+        }
+        let mut config = of.was.config.clone();
+        config.retain(|key, _| !key.starts_with("volatile.") || !key.ends_with(".hwaddr"));
+        // Nothing is taken of what only waits.
+        config.remove("snapshots.schedule");
+        config.insert(KEPT_MARK.into(), of.name.name.clone());
+        config.insert("boot.autostart".into(), "false".into());
+        self.put(&of.kept, &config, &of.inert(None))?;
+        if of.moved(self.server).is_none() {
+            self.run(&words::rename(of, &of.copy, &of.name.name))?;
+        }
+        self.put_identity(&of.devices_there())
+    }
+
+    fn switch_back(&self) -> Result<()> {
+        let of = self.of;
+        if of.moved(self.server).is_some() {
+            self.put(&of.name.name, &copy_config(), &of.inert(Some(&of.root)))?;
+            self.run(&words::rename(of, &of.name.name, &of.copy))?;
+        }
+        if of.parked(self.server).is_some() {
+            self.run(&words::rename(of, &of.kept, &of.name.name))?;
+        }
+        self.put_identity(&of.devices)
+    }
+
+    fn delete_copy(&self) -> Result<()> {
+        let of = self.of;
+        self.make_deletable(&of.to, &of.copy)?;
+        self.run_long(&words::delete(of, &of.copy))
+    }
+
+    fn delete_kept(&self) -> Result<()> {
+        let of = self.of;
+        let kept = of.parked(self.server).context("it is not there")?;
+        if kept
+            .record
+            .config
+            .contains_key("security.protection.delete")
+        {
+            self.run(&words::unprotect(of))?;
+        }
+        self.make_deletable(&of.from, &of.kept)?;
+        self.run_long(&words::delete(of, &of.kept))
+    }
+
+    /// An immutable file keeps even the daemon from deleting it.
+    fn make_deletable(&self, pool: &str, name: &str) -> Result<()> {
+        let volume = self.volume(pool, name);
+        tree::clear_flags(&volume)
+            .with_context(|| format!("clearing the flags of what lies in {}", volume.display()))
+    }
+
+    fn pool_folder(&self, pool: &str) -> PathBuf {
+        self.machine.paths.incus.join("storage-pools").join(pool)
+    }
+
+    /// Where an instance's files lie.
+    fn volume(&self, pool: &str, name: &str) -> PathBuf {
+        let folder = crate::incus::volume_name(&self.of.reference(name));
+        self.pool_folder(pool).join("containers").join(folder)
+    }
+
+    /// Where the files of an instance's snapshot lie.
+    fn snapshot(&self, pool: &str, name: &str, snapshot: &str) -> PathBuf {
+        let folder = crate::incus::volume_name(&self.of.reference(name));
+        self.pool_folder(pool)
+            .join("containers-snapshots")
+            .join(folder)
+            .join(snapshot)
+    }
+}
+
+/// All that is set on a copy: it is one, and does not start by itself.
+fn copy_config() -> Config {
+    Config::from([
+        (COPY_MARK.to_owned(), "1".to_owned()),
+        ("boot.autostart".to_owned(), "false".to_owned()),
+    ])
+}

@@ -1,0 +1,50 @@
+//! What is known of an instance that may be migrated.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, Config, Devices};
+
+/// An instance's whole configuration, as it is put back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub architecture: String,
+    pub config: Config,
+    /// With those of its profiles.
+    pub expanded_devices: Devices,
+    /// As they are named within its project.
+    pub profiles: Vec<String>,
+    pub description: String,
+    pub ephemeral: bool,
+    pub stateful: bool,
+    /// When it was last started.
+    pub last_used_at: String,
+}
+
+/// A snapshot of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub name: String,
+    pub created_at: String,
+    pub expires_at: String,
+    #[serde(default)]
+    pub profiles: Vec<String>,
+    #[serde(default)]
+    pub devices: Devices,
+    #[serde(default)]
+    pub expanded_devices: Devices,
+    #[serde(default)]
+    pub stateful: bool,
+}
+
+/// What only a closer look at an instance shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Details {
+    pub snapshots: Vec<Snapshot>,
+    pub backups: Vec<String>,
+    /// Whether an operation is at work on it.
+    pub busy: bool,
+    /// Paths in it and its snapshots.
+    pub paths: u64,
+    /// What a copy takes until its hard links are made again, with its snapshots.
+    pub landing: Bytes,
+}

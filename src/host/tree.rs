@@ -1,0 +1,364 @@
+//! Two trees of files: compared path by path, and the second one mended until it is as the first.
+//!
+//! Names are raw bytes.  Of every path its type, size, mode, owner, times, links, target, extended
+//! attributes (with ACLs and capabilities) and flags count; of files, where it is asked for, every
+//! byte.  Nothing here follows a link, opens what is no regular file, or writes to the first tree.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{IFlags, Mode, OFlags};
+
+mod mend;
+mod xattrs;
+
+pub use mend::{clear_flags, mend};
+
+/// Of which files every byte is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    All,
+    /// Of those whose inode changed at this second or later: the others were read before.
+    Since(i64),
+}
+
+/// In what a path differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    Missing,
+    Extra,
+    Kind,
+    Content,
+    Owner,
+    Mode,
+    Time,
+    Target,
+    Attributes,
+    Flags,
+    /// It is to be the same file as this path.
+    Linked(PathBuf),
+    /// It is the same file as another, and is not to be.
+    Entangled,
+}
+
+/// A path, below both trees, that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    pub path: PathBuf,
+    pub what: What,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match &self.what {
+            What::Missing => "is missing in the copy".to_owned(),
+            What::Extra => "is only in the copy".to_owned(),
+            What::Kind => "is of another kind".to_owned(),
+            What::Content => "has other content".to_owned(),
+            What::Owner => "has another owner".to_owned(),
+            What::Mode => "has another mode".to_owned(),
+            What::Time => "has another time".to_owned(),
+            What::Target => "leads elsewhere".to_owned(),
+            What::Attributes => "has other extended attributes".to_owned(),
+            What::Flags => "has other flags".to_owned(),
+            What::Linked(first) => format!("is no hard link of {first:?}"),
+            What::Entangled => "is a hard link of something else".to_owned(),
+        };
+        write!(f, "{:?} {what}", self.path)
+    }
+}
+
+/// What a comparison went through, and what it found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    pub paths: u64,
+    /// Files of which every byte was read, and how many bytes.
+    pub read: u64,
+    pub bytes: u64,
+    pub differences: Vec<Difference>,
+}
+
+/// How much a tree takes once it is copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub paths: u64,
+    /// Allocated bytes, each hard link counted as a file of its own, as a copy lands at first.
+    pub bytes: u64,
+}
+
+/// The flags that are a file's own, and not its file system's business.
+const KEPT_FLAGS: IFlags = IFlags::IMMUTABLE
+    .union(IFlags::APPEND)
+    .union(IFlags::NODUMP)
+    .union(IFlags::NOATIME)
+    .union(IFlags::SYNC)
+    .union(IFlags::DIRSYNC);
+
+/// Compares two trees.  `skip` names what lies at their top and is not compared.
+///
+/// # Errors
+/// If anything cannot be read.
+pub fn compare(
+    source: &Path,
+    copy: &Path,
+    contents: Contents,
+    skip: &[&str],
+) -> io::Result<Comparison> {
+    let mut comparer = Comparer {
+        source,
+        copy,
+        contents,
+        groups: HashMap::new(),
+        inodes: HashMap::new(),
+        found: Comparison::default(),
+    };
+    comparer.folder(Path::new(""), skip)?;
+    Ok(comparer.found)
+}
+
+/// Files that hold other bytes in the copy, though nothing that changed since then is looked at: a
+/// tree that is in use.  What comes and goes meanwhile is passed over.
+///
+/// # Errors
+/// If the tree itself cannot be read.
+pub fn stale(source: &Path, copy: &Path, until: i64, skip: &[&str]) -> io::Result<Comparison> {
+    let mut found = Comparison::default();
+    let mut folders = vec![PathBuf::new()];
+    let mut buffers = Buffers::default();
+    while let Some(folder) = folders.pop() {
+        let names = match names(&source.join(&folder)) {
+            Err(error) if folder.as_os_str().is_empty() => return Err(error),
+            Err(_) => continue,
+            Ok(names) => names,
+        };
+        let top = folder.as_os_str().is_empty();
+        for name in names {
+            if top && skip.iter().any(|skipped| name == *skipped) {
+                continue;
+            }
+            let path = folder.join(name);
+            let Ok(data) = fs::symlink_metadata(source.join(&path)) else {
+                continue;
+            };
+            found.paths += 1;
+            if data.is_dir() {
+                folders.push(path);
+            } else if data.is_file() && data.ctime() < until {
+                let Ok(copied) = fs::symlink_metadata(copy.join(&path)) else {
+                    continue;
+                };
+                let same = copied.is_file()
+                    && copied.len() == data.len()
+                    && same_bytes(&source.join(&path), &copy.join(&path), &mut buffers)
+                        .unwrap_or(true);
+                found.read += 1;
+                found.bytes += data.len();
+                if !same {
+                    let what = What::Content;
+                    found.differences.push(Difference { path, what });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Counts a tree, passing over what comes and goes meanwhile.
+#[must_use]
+pub fn tally(tree: &Path) -> Tally {
+    let mut tally = Tally::default();
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for name in names(&folder).unwrap_or_default() {
+            let path = folder.join(name);
+            let Ok(data) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            tally.paths += 1;
+            tally.bytes += data.blocks() * 512;
+            if data.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    tally
+}
+
+struct Comparer<'a> {
+    source: &'a Path,
+    copy: &'a Path,
+    contents: Contents,
+    /// The first path of each file of the source with several names, and its inode in the copy.
+    groups: HashMap<(u64, u64), (PathBuf, u64)>,
+    /// Which file of the source an inode of the copy stands for.
+    inodes: HashMap<u64, (u64, u64)>,
+    found: Comparison,
+}
+
+impl Comparer<'_> {
+    fn folder(&mut self, folder: &Path, skip: &[&str]) -> io::Result<()> {
+        let mut buffers = Buffers::default();
+        let mut copied: HashMap<OsString, ()> = names(&self.copy.join(folder))?
+            .into_iter()
+            .map(|name| (name, ()))
+            .collect();
+        for name in names(&self.source.join(folder))? {
+            if skip.iter().any(|skipped| name == *skipped) {
+                copied.remove(&name);
+                continue;
+            }
+            let path = folder.join(&name);
+            self.found.paths += 1;
+            if copied.remove(&name).is_none() {
+                self.differs(&path, What::Missing);
+                continue;
+            }
+            if self.path(&path, &mut buffers)? {
+                self.folder(&path, &[])?;
+            }
+        }
+        for name in copied.into_keys() {
+            if !skip.iter().any(|skipped| name == *skipped) {
+                self.differs(&folder.join(name), What::Extra);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares one path that is in both; whether to go into it.
+    fn path(&mut self, path: &Path, buffers: &mut Buffers) -> io::Result<bool> {
+        let (source, copy) = (self.source.join(path), self.copy.join(path));
+        let (is, copied) = (fs::symlink_metadata(&source)?, fs::symlink_metadata(&copy)?);
+        let kind = is.file_type();
+        let device = kind.is_char_device() || kind.is_block_device();
+        if kind != copied.file_type() || (device && is.rdev() != copied.rdev()) {
+            self.differs(path, What::Kind);
+            return Ok(false);
+        }
+        if (is.uid(), is.gid()) != (copied.uid(), copied.gid()) {
+            self.differs(path, What::Owner);
+        }
+        if !kind.is_symlink() && is.mode() != copied.mode() {
+            self.differs(path, What::Mode);
+        }
+        if (is.mtime(), is.mtime_nsec()) != (copied.mtime(), copied.mtime_nsec()) {
+            self.differs(path, What::Time);
+        }
+        if kind.is_symlink() && fs::read_link(&source)? != fs::read_link(&copy)? {
+            self.differs(path, What::Target);
+        }
+        if xattrs::of(&source)? != xattrs::of(&copy)? {
+            self.differs(path, What::Attributes);
+        }
+        if (kind.is_file() || kind.is_dir()) && flags(&source)? != flags(&copy)? {
+            self.differs(path, What::Flags);
+        }
+        if kind.is_file() {
+            self.content(path, &is, &copied, buffers)?;
+        }
+        if !kind.is_dir() {
+            self.links(path, &is, &copied);
+        }
+        Ok(kind.is_dir())
+    }
+
+    fn content(
+        &mut self,
+        path: &Path,
+        is: &fs::Metadata,
+        copied: &fs::Metadata,
+        buffers: &mut Buffers,
+    ) -> io::Result<()> {
+        let looked_at = match self.contents {
+            Contents::All => true,
+            Contents::Since(second) => is.ctime() >= second,
+        };
+        let same = if is.len() != copied.len() {
+            false
+        } else if looked_at {
+            self.found.read += 1;
+            self.found.bytes += is.len();
+            same_bytes(&self.source.join(path), &self.copy.join(path), buffers)?
+        } else {
+            true
+        };
+        if !same {
+            self.differs(path, What::Content);
+        }
+        Ok(())
+    }
+
+    /// Two names are one file in the copy exactly if they are in the source.
+    fn links(&mut self, path: &Path, is: &fs::Metadata, copied: &fs::Metadata) {
+        let file = (is.dev(), is.ino());
+        if is.nlink() > 1 {
+            if let Some((first, inode)) = self.groups.get(&file) {
+                if *inode != copied.ino() {
+                    let what = What::Linked(first.clone());
+                    self.differs(path, what);
+                }
+            } else {
+                self.groups.insert(file, (path.to_owned(), copied.ino()));
+            }
+        }
+        if copied.nlink() > 1 && *self.inodes.entry(copied.ino()).or_insert(file) != file {
+            self.differs(path, What::Entangled);
+        }
+    }
+
+    fn differs(&mut self, path: &Path, what: What) {
+        let path = path.to_owned();
+        self.found.differences.push(Difference { path, what });
+    }
+}
+
+struct Buffers(Vec<u8>, Vec<u8>);
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self(vec![0; 1 << 17], vec![0; 1 << 17])
+    }
+}
+
+fn same_bytes(one: &Path, other: &Path, buffers: &mut Buffers) -> io::Result<bool> {
+    let (mut one, mut other) = (open(one)?, open(other)?);
+    loop {
+        let read = one.read(&mut buffers.0)?;
+        if read == 0 {
+            return Ok(other.read(&mut buffers.1)? == 0);
+        }
+        match other.read_exact(&mut buffers.1[..read]) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            result => result?,
+        }
+        if buffers.0[..read] != buffers.1[..read] {
+            return Ok(false);
+        }
+    }
+}
+
+fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect()
+}
+
+/// Opens a regular file or a folder to read; a fifo that took its place would not block.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// A file's own flags; none where the file system has no flags.
+fn flags(path: &Path) -> io::Result<IFlags> {
+    use rustix::io::Errno;
+    match rustix::fs::ioctl_getflags(open(path)?) {
+        Ok(flags) => Ok(flags & KEPT_FLAGS),
+        Err(Errno::NOTTY | Errno::OPNOTSUPP) => Ok(IFlags::empty()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,463 @@
+//! Moving containers to another pool: from a wish to the table of what became of each.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Result};
+
+use super::{Manner, Setup};
+use crate::apply::{Event, STAYS_UP};
+use crate::facts::{Facts, Incus, Reference, Server};
+use crate::host::Machine;
+use crate::incus;
+use crate::journal::{self, Lock, Progress, Record};
+use crate::plan::migrate::{self as plans, Wanted};
+use crate::plan::{approve, Approved, Goal, Pins, Plan, Refusal, Yes};
+use crate::report::{Ending, Moved, Report};
+use crate::step::migration::{ran, Migration, Part};
+use crate::step::Step;
+use crate::ui::Ui;
+
+/// What `taos-setup migrate` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Migrating {
+    pub wanted: Wanted,
+    /// All of them, and not none.
+    pub all: bool,
+    pub what: Asked,
+}
+
+/// Which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Asked {
+    #[default]
+    Move,
+    Status,
+    Rollback,
+    Finish,
+}
+
+/// Moves containers, shows what is kept, moves them back, or lets the originals go.
+///
+/// # Errors
+/// If the machine cannot be read, or the journal not begun.
+pub fn migrate(machine: &Machine, ui: &Ui, asked: Migrating, manner: &Manner) -> Result<Report> {
+    let mut setup = Setup::new("migrate", machine, ui, Goal::default(), manner);
+    setup.command = "taos-setup migrate";
+    setup.migrating = asked;
+    setup.report(Setup::migrate)
+}
+
+impl Setup<'_> {
+    fn migrate(&mut self) -> Result<Ending> {
+        loop {
+            let seen = journal::records(&self.machine.paths.state)?;
+            let mut facts = self.look()?;
+            if self.migrating.what == Asked::Status {
+                return self.show_kept(&facts);
+            }
+            if let Some(record) = super::unfinished(&seen) {
+                match self.go_on(&facts, record)? {
+                    Some(ending) => return Ok(ending),
+                    None => continue,
+                }
+            }
+            let planned = self.plan_migration(&mut facts)?;
+            let Some(planned) = planned else {
+                return Ok(Ending::Nothing);
+            };
+            self.report.planned(&planned);
+            self.ui.show_plan(&planned, self.manner.dry_run);
+            if planned.steps.is_empty() {
+                return Ok(Ending::Nothing);
+            }
+            if self.manner.dry_run {
+                return Ok(Ending::Planned);
+            }
+            let steps = planned.steps.clone();
+            let approved = self.consent(planned)?;
+            let lock = self.lock()?;
+            let mut again = self.look()?;
+            let same = journal::records(&self.machine.paths.state)? == seen
+                && self
+                    .plan_migration(&mut again)?
+                    .is_some_and(|planned| same_steps(&planned.steps, &steps));
+            if same {
+                return self.run_each(&lock, approved);
+            }
+            if self.manner.yes {
+                bail!(Refusal::new(
+                    "nothing was changed, as something else changed meanwhile",
+                    [format!("look again with: {}", self.command)],
+                ));
+            }
+            self.ui.say("Something changed meanwhile; looking again.");
+        }
+    }
+
+    /// What would be done.  Nothing where there is nothing to choose from.
+    fn plan_migration(&mut self, facts: &mut Facts) -> Result<Option<Plan>> {
+        let Incus::Answering(server) = &mut facts.incus else {
+            bail!(Refusal::new(
+                "the Incus daemon does not answer",
+                ["start it, or let this do it: taos-setup"],
+            ));
+        };
+        if self.migrating.what == Asked::Finish {
+            return self.plan_finish(facts).map(Some);
+        }
+        if self.migrating.what == Asked::Rollback {
+            self.aim_back(server)?;
+        }
+        let mut names = plans::selected(server, &self.migrating.wanted)?;
+        incus::look_at(self.machine, server, &names)?;
+        if self.migrating.wanted.names.is_empty() && !self.migrating.all {
+            if names.is_empty() {
+                self.ui
+                    .say("Nothing to migrate: no container is on a pool that copies.");
+                return Ok(None);
+            }
+            names = self.choose_from(facts, names)?;
+        }
+        // A yes to these, and to no others.
+        let full = |name: &Reference| format!("{}/{}", name.project, name.name);
+        self.goal.pins = Pins::Named(names.iter().map(full).collect());
+        Ok(Some(plans::plan(facts, &self.migrating.wanted, &names)?))
+    }
+
+    /// Lets the person tick containers, each with what moving it takes, or what is in its way.
+    fn choose_from(&mut self, facts: &Facts, names: Vec<Reference>) -> Result<Vec<Reference>> {
+        if !self.ui.interactive() || self.manner.yes || self.manner.dry_run {
+            bail!(Refusal::new(
+                "which containers?",
+                [
+                    format!("name them: {} NAME…", self.command),
+                    format!("or say all: {} --all", self.command),
+                ],
+            ));
+        }
+        let mut lines = Vec::new();
+        for name in &names {
+            let wanted = Wanted {
+                names: vec![format!("{}/{}", name.project, name.name)],
+                ..self.migrating.wanted.clone()
+            };
+            lines.push(
+                match plans::plan(facts, &wanted, std::slice::from_ref(name)) {
+                    Ok(plan) => plan
+                        .steps
+                        .iter()
+                        .find_map(Step::migrates)
+                        .map_or_else(String::new, in_short),
+                    Err(refusal) => format!("{name}: NOT POSSIBLE: {refusal}"),
+                },
+            );
+        }
+        let question = "Which containers are to be moved?";
+        let ticked = self.ui.tick(question, &lines).unwrap_or_default();
+        if ticked.is_empty() {
+            bail!(super::declined());
+        }
+        let chosen: Vec<Reference> = ticked.into_iter().map(|at| names[at].clone()).collect();
+        self.migrating.wanted.names = chosen
+            .iter()
+            .map(|name| format!("{}/{}", name.project, name.name))
+            .collect();
+        Ok(chosen)
+    }
+
+    /// The pool that the kept originals are on is where the containers go back to.
+    fn aim_back(&mut self, server: &Server) -> Result<(), Refusal> {
+        let wanted = &mut self.migrating.wanted;
+        let kept = plans::kept(server);
+        if wanted.names.is_empty() {
+            return Err(Refusal::new(
+                "which containers are to go back?",
+                ["name them: taos-setup migrate --rollback NAME…"],
+            ));
+        }
+        for name in &wanted.names {
+            let reference = plans::one(server, name)?;
+            let now = server.instance(&reference).and_then(|it| it.pool.clone());
+            let pool = kept
+                .iter()
+                .filter(|(it, of)| *of == reference && it.pool != now)
+                .find_map(|(it, _)| it.pool.clone());
+            let Some(pool) = pool else {
+                return Err(Refusal::new(
+                    format!("no original of {reference} is kept on another pool"),
+                    [format!("move it to a pool of your choice: taos-setup migrate {reference} --to POOL")],
+                ));
+            };
+            match &wanted.to {
+                Some(to) if to.as_str() != pool => {
+                    return Err(Refusal::new(
+                        format!("{reference} goes back to pool {pool}, and others to {to}"),
+                        ["roll back those of one pool at a time"],
+                    ))
+                }
+                _ => wanted.to = pool.parse().ok(),
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_finish(&mut self, facts: &mut Facts) -> Result<Plan> {
+        let Incus::Answering(server) = &mut facts.incus else {
+            bail!("the Incus daemon does not answer");
+        };
+        let mut names = Vec::new();
+        for name in &self.migrating.wanted.names {
+            let reference = plans::one(server, name)?;
+            if !plans::kept(server).iter().any(|(_, of)| *of == reference) {
+                bail!(Refusal::new(
+                    format!("no original of {reference} is kept"),
+                    ["see what is with: taos-setup migrate --status"],
+                ));
+            }
+            names.push(reference);
+        }
+        if names.is_empty() && self.manner.yes && !self.migrating.all {
+            bail!(Refusal::new(
+                "--yes deletes only originals that are named",
+                ["name them: taos-setup migrate --finish --yes NAME…, or --all"],
+            ));
+        }
+        let kept: Vec<Reference> = plans::kept(server)
+            .iter()
+            .map(|(it, _)| it.reference.clone())
+            .collect();
+        incus::look_at(self.machine, server, &kept)?;
+        let steps = plans::finish(facts, &names)?;
+        let named = steps.iter().filter_map(Step::migrates);
+        self.goal.pins = Pins::Named(
+            named
+                .map(|of| format!("{}/{}", of.name.project, of.name.name))
+                .collect(),
+        );
+        Ok(super::earlier::plan_of(steps))
+    }
+
+    fn show_kept(&mut self, facts: &Facts) -> Result<Ending> {
+        let Some(server) = facts.server() else {
+            bail!("the Incus daemon does not answer");
+        };
+        let kept = plans::kept(server);
+        if kept.is_empty() {
+            self.ui.say("No original of a migrated container is kept.");
+        }
+        for (instance, name) in kept {
+            let now = server.instance(&name).map_or_else(
+                || "is NOT THERE".to_owned(),
+                |it| {
+                    let pool = it.pool.as_deref().unwrap_or("no pool");
+                    format!("is {} on {pool}", it.status)
+                },
+            );
+            let pool = instance.pool.as_deref().unwrap_or("no pool");
+            self.ui.say(&format!(
+                "{name} {now}; its original is kept as {} on {pool}",
+                instance.reference
+            ));
+        }
+        let ours = |name: &str| name.starts_with("taos-copy");
+        for copy in server
+            .instances
+            .iter()
+            .filter(|it| !plans::is_own(it) && ours(&it.reference.name))
+        {
+            self.ui.say(&format!(
+                "{} is left of a migration that was taken back; it ran, so it may hold what \
+                 nothing else does. To delete it: incus delete {}",
+                copy.reference, copy.reference.name
+            ));
+        }
+        Ok(Ending::Nothing)
+    }
+
+    /// Runs what was approved, each container for itself.
+    fn run_each(&mut self, lock: &Lock, approved: Approved) -> Result<Ending> {
+        let mut moved = Vec::new();
+        for run in approved.one_by_one() {
+            let facts = self.look()?;
+            let writer = lock.begin(run.steps())?;
+            let fresh = vec![Progress::Pending; run.steps().len()];
+            let watch = Downtime::default();
+            let ended = self.run_watched(facts, lock, writer, &run, &fresh, &|event| {
+                watch.event(event);
+            });
+            let of = run.steps().iter().find_map(Step::migrates);
+            let (Some(of), finish) = (of, is_finish(run.steps())) else {
+                match ended {
+                    Some(Ending::Done) | None => continue,
+                    Some(other) => return Ok(other),
+                }
+            };
+            match ended {
+                Some(Ending::Done) | None if finish => {}
+                Some(Ending::Done) | None => moved.push(row(of, watch.seconds(), None)),
+                Some(Ending::Failed { error }) => moved.push(row(of, None, Some(error))),
+                // Whatever it is, it must be dealt with before anything else.
+                Some(other) => return Ok(other),
+            }
+        }
+        if moved.is_empty() {
+            return Ok(Ending::Done);
+        }
+        Ok(Ending::Migrated(moved))
+    }
+
+    /// Deals with a migration that was cut short.  It was approved, and a container may be down: so
+    /// nobody is asked again.  Before the change of names all is taken back; from then on the copy is
+    /// proven, and it is finished.
+    pub(super) fn go_on_migrating(
+        &mut self,
+        record: &Record,
+        of: &Migration,
+    ) -> Result<Option<Ending>> {
+        let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
+        let facts = self.look()?;
+        let lives = facts
+            .server()
+            .and_then(|server| of.moved(server))
+            .is_some_and(|moved| moved.status == "Running" && ran(moved));
+        let begun = record
+            .steps
+            .iter()
+            .zip(&record.progress)
+            .any(|(step, progress)| {
+                matches!(
+                    step,
+                    Step::Migrate {
+                        part: Part::Switch | Part::DeleteKept,
+                        ..
+                    }
+                ) && matches!(progress, Progress::Begun | Progress::Done)
+            });
+        let forward = lives || (begun && record.back.is_none());
+        self.ui.say(&format!(
+            "The migration of {} of {} was cut short. Before anything else it is {}.",
+            of.name,
+            record.time,
+            if forward { "finished" } else { "taken back" }
+        ));
+        let Some(lock) = lock else {
+            return Ok(Some(Ending::Planned));
+        };
+        let writer = lock.resume(record)?;
+        let ended = if forward {
+            let whole = approve(record.steps.clone(), &Yes::Option(Pins::All))?;
+            self.run_forwards(facts, &lock, writer, &whole, &record.progress)
+        } else {
+            let why = record.back.as_deref().unwrap_or("it was cut short");
+            Some(self.run_backwards(facts, &lock, writer, record, why))
+        };
+        Ok(match ended {
+            Some(Ending::Done | Ending::Failed { .. }) | None => None,
+            other => other,
+        })
+    }
+}
+
+/// Times and sizes go on while a person thinks; what is done, and to what, must not.
+fn same_steps(one: &[Step], other: &[Step]) -> bool {
+    let plain = |steps: &[Step]| -> Vec<Step> {
+        let mut steps = steps.to_vec();
+        for step in &mut steps {
+            match step {
+                Step::Migrate { of, .. } => {
+                    of.paths = 0;
+                    of.landing = crate::facts::Bytes(0);
+                    of.was.expanded_devices.clear();
+                    of.was.config = crate::step::migration::lasting(&of.was.config);
+                }
+                Step::CreatePool { pool } => pool.config.clear(),
+                _ => {}
+            }
+        }
+        steps
+    };
+    // A new pool's size follows what is free.
+    one.len() == other.len()
+        && plain(one)
+            .iter()
+            .zip(plain(other))
+            .all(|(one, other)| match (one, &other) {
+                (Step::CreatePool { pool }, Step::CreatePool { pool: other }) => {
+                    pool.name == other.name && pool.driver == other.driver
+                }
+                (one, other) => one == other,
+            })
+}
+
+fn is_finish(steps: &[Step]) -> bool {
+    steps.iter().any(|step| {
+        matches!(
+            step,
+            Step::Migrate {
+                part: Part::DeleteKept,
+                ..
+            }
+        )
+    })
+}
+
+fn in_short(of: &Migration) -> String {
+    let how = if of.running {
+        "running, down for seconds"
+    } else {
+        "stopped, no downtime"
+    };
+    format!(
+        "{}: {how}; {} from {} to {}, {} snapshots",
+        of.name,
+        of.landing,
+        of.from,
+        of.to,
+        of.snapshots.len()
+    )
+}
+
+fn row(of: &Migration, downtime_seconds: Option<f64>, error: Option<String>) -> Moved {
+    Moved {
+        name: of.name.to_string(),
+        pool: of.to.clone(),
+        kept: of.kept.clone(),
+        downtime_seconds,
+        error,
+    }
+}
+
+/// Measures how long a container is down.
+#[derive(Default)]
+struct Downtime {
+    began: Cell<Option<Instant>>,
+    took: Cell<Option<Duration>>,
+}
+
+impl Downtime {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Begin(Step::Migrate {
+                part: Part::Stop, ..
+            }) => {
+                self.began.set(Some(Instant::now()));
+            }
+            Event::Done(
+                Step::Migrate {
+                    part: Part::Start, ..
+                },
+                _,
+            ) => {
+                let took = self.began.get().map(|began| began.elapsed());
+                self.took
+                    .set(took.map(|took| took.saturating_sub(STAYS_UP)));
+            }
+            _ => {}
+        }
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        self.took.get().map(|took| took.as_secs_f64())
+    }
+}

@@ -1,0 +1,509 @@
+//! The steps that move one container to another pool, and those that take them back.
+//!
+//! A container is copied while it runs, stopped, brought up to date, proven to be whole, and only
+//! then does the copy get its name.  The original is kept under another name.  Which of the two an
+//! instance is shows in its name, its pool and its mark together, never in one of them alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::Step;
+use crate::facts::{Bytes, Config, Devices, Facts, Instance, Record, Reference, Server, Snapshot};
+
+/// On a copy that is not the container yet.
+pub const COPY_MARK: &str = "user.taos-setup.copy";
+/// On a copy that was compared with its original once: the second when that began.
+pub const COPIED_MARK: &str = "user.taos-setup.copied";
+/// On a copy that was proven to be the original: when that was last started.
+pub const PROVEN_MARK: &str = "user.taos-setup.proven";
+/// On an original that is kept: the name it had.
+pub const KEPT_MARK: &str = "user.taos-setup.kept";
+
+/// A container on its way from one pool to another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Migration {
+    pub name: Reference,
+    pub from: String,
+    pub to: String,
+    /// What the copy is called until it gets the container's name.
+    pub copy: String,
+    /// What the original is called from then on.
+    pub kept: String,
+    /// The original's whole configuration, and its own devices.
+    pub was: Record,
+    pub devices: Devices,
+    pub snapshots: Vec<Snapshot>,
+    /// Its root disk's name, and its keys on the new pool.
+    pub root: (String, Config),
+    pub running: bool,
+    /// The image it was made from, where that is there and a clone of it is worth something.
+    pub seed: Option<String>,
+    pub paths: u64,
+    pub landing: Bytes,
+    /// Read every byte again while it is stopped.
+    pub thorough: bool,
+    /// Where its project lets nobody set an identity.
+    pub restricted: Option<Restriction>,
+}
+
+/// A project that forbids to set an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restriction {
+    /// What [`LOW_LEVEL`] is set to, if it is set.
+    pub was: Option<String>,
+}
+
+/// The project's key that says whether an identity may be set.
+pub const LOW_LEVEL: &str = "restricted.containers.lowlevel";
+
+/// A part of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Copy it while it runs, inert, and compare.
+    Copy,
+    /// Delete the copy.
+    DeleteCopy,
+    Stop,
+    /// Start the original again.
+    Resume,
+    /// Bring the copy up to date and prove that it is whole.
+    Prove,
+    /// Keep the original under another name, and give the copy its name and identity.
+    Switch,
+    /// Give the original its name and identity again.
+    SwitchBack,
+    Start,
+    /// Stop the copy that has the container's name.
+    Halt,
+    /// Delete the original that was kept.
+    DeleteKept,
+    /// Let the project's containers be given an identity.
+    Loosen,
+    /// Forbid that again.
+    Tighten,
+}
+
+impl Migration {
+    /// The steps of the whole migration.
+    #[must_use]
+    pub fn steps(self) -> Vec<Step> {
+        let parts = [
+            (true, Part::Copy),
+            (self.restricted.is_some(), Part::Loosen),
+            (self.running, Part::Stop),
+            (true, Part::Prove),
+            (true, Part::Switch),
+            (self.running, Part::Start),
+            (self.restricted.is_some(), Part::Tighten),
+        ];
+        let parts = parts.into_iter().filter(|(wanted, _)| *wanted);
+        parts.map(|(_, part)| self.step(part)).collect()
+    }
+
+    #[must_use]
+    pub fn step(&self, part: Part) -> Step {
+        Step::Migrate {
+            part,
+            of: Box::new(self.clone()),
+        }
+    }
+
+    #[must_use]
+    pub fn reference(&self, name: &str) -> Reference {
+        Reference::new(self.name.project.clone(), name)
+    }
+
+    /// The devices that a copy or a kept original has: none but its root.
+    #[must_use]
+    pub fn inert(&self, root: Option<&(String, Config)>) -> Devices {
+        let none = || Config::from([("type".to_owned(), "none".to_owned())]);
+        let is_root = |name: &str| name == self.root.0;
+        let mut devices: Devices = self
+            .was
+            .expanded_devices
+            .keys()
+            .filter(|name| !is_root(name))
+            .map(|name| (name.clone(), none()))
+            .collect();
+        let own = self.devices.get(&self.root.0).cloned();
+        let own = own.map(|keys| (self.root.0.clone(), keys));
+        devices.extend(root.cloned().or(own));
+        devices
+    }
+
+    /// The container's devices once it is on the new pool.
+    #[must_use]
+    pub fn devices_there(&self) -> Devices {
+        let mut devices = self.devices.clone();
+        devices.insert(self.root.0.clone(), self.root.1.clone());
+        devices
+    }
+
+    fn original<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
+        on(server, &self.name, &self.from)
+    }
+
+    /// The original under the name it is kept by.
+    #[must_use]
+    pub fn parked<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
+        on(server, &self.reference(&self.kept), &self.from)
+    }
+
+    /// The copy under a name of its own.
+    #[must_use]
+    pub fn copied<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
+        on(server, &self.reference(&self.copy), &self.to)
+    }
+
+    /// The copy under the container's name.
+    #[must_use]
+    pub fn moved<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
+        on(server, &self.name, &self.to)
+    }
+
+    /// Whether an instance is configured as the original was, on this pool.
+    #[must_use]
+    pub fn is_as_it_was(&self, instance: &Instance, devices: &Devices) -> bool {
+        let record = &instance.record;
+        instance.devices == *devices
+            && record.profiles == self.was.profiles
+            && record.description == self.was.description
+            && lasting(&record.config) == lasting(&self.was.config)
+    }
+
+    fn untouched(&self, original: &Instance) -> Result<(), String> {
+        if self.is_as_it_was(original, &self.devices) {
+            Ok(())
+        } else {
+            Err(format!(
+                "the configuration of {} was changed meanwhile",
+                self.name
+            ))
+        }
+    }
+
+    /// Whether the copy is proven to be what the original is now.
+    fn proven(&self, server: &Server, original: &Instance) -> Result<(), String> {
+        if original.status != "Stopped" {
+            return Err(format!("{} is {} again", self.name, original.status));
+        }
+        let mark = self
+            .copied(server)
+            .or_else(|| self.moved(server))
+            .and_then(|copy| copy.record.config.get(PROVEN_MARK));
+        if mark == Some(&original.record.last_used_at) {
+            Ok(())
+        } else {
+            Err(format!(
+                "the copy of {} is not proven to be what it is now",
+                self.name
+            ))
+        }
+    }
+}
+
+/// The keys that an instance's owner, or its identity, gave it; others come and go as it runs.
+#[must_use]
+pub fn lasting(config: &Config) -> Config {
+    let lasts = |key: &str| {
+        !key.starts_with("volatile.")
+            || key == "volatile.uuid"
+            || key == "volatile.cloud-init.instance-id"
+            || key == "volatile.base_image"
+            || key == "volatile.apply_template"
+            || key.ends_with(".hwaddr")
+    };
+    config
+        .iter()
+        .filter(|(key, _)| lasts(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn on<'a>(server: &'a Server, name: &Reference, pool: &str) -> Option<&'a Instance> {
+    server
+        .instance(name)
+        .filter(|instance| instance.pool.as_deref() == Some(pool))
+}
+
+fn marked(instance: &Instance, mark: &str) -> bool {
+    instance.record.config.contains_key(mark)
+}
+
+/// As [`Step::holds`].
+pub(super) fn holds(part: Part, of: &Migration, facts: &Facts) -> bool {
+    let Some(server) = facts.server() else {
+        return false;
+    };
+    let is = |instance: Option<&Instance>, status: &str| {
+        instance.is_some_and(|instance| instance.status == status)
+    };
+    match part {
+        Part::Copy => of
+            .copied(server)
+            .is_some_and(|copy| marked(copy, COPY_MARK) && marked(copy, COPIED_MARK)),
+        // One that ran may hold what nothing else does, so it is left where it is.
+        Part::DeleteCopy => of.copied(server).map_or_else(
+            || server.instance(&of.reference(&of.copy)).is_none(),
+            |copy| marked(copy, COPY_MARK) && ran(copy),
+        ),
+        Part::Stop => is(of.original(server), "Stopped"),
+        Part::Resume => is(of.original(server), "Running"),
+        Part::Prove => of
+            .original(server)
+            .is_some_and(|original| of.proven(server, original).is_ok()),
+        Part::Switch => {
+            let parked = of
+                .parked(server)
+                .is_some_and(|kept| marked(kept, KEPT_MARK));
+            let moved = of.moved(server);
+            parked && moved.is_some_and(|moved| of.is_as_it_was(moved, &of.devices_there()))
+        }
+        Part::SwitchBack => {
+            of.moved(server).is_none()
+                && of.original(server).is_some_and(|original| {
+                    !marked(original, KEPT_MARK) && same_identity(of, original)
+                })
+        }
+        // Whoever stopped it again since wants it so.
+        Part::Start => of.moved(server).is_some_and(ran),
+        Part::Halt => of
+            .moved(server)
+            .is_none_or(|moved| moved.status == "Stopped"),
+        Part::DeleteKept => server.instance(&of.reference(&of.kept)).is_none(),
+        Part::Loosen => low_level(of, server) == Some(Some("allow")),
+        Part::Tighten => {
+            let was = of.restricted.as_ref().map(|it| it.was.as_deref());
+            low_level(of, server) == was
+        }
+    }
+}
+
+/// What the project's key is set to, if that is known.
+fn low_level<'a>(of: &Migration, server: &'a Server) -> Option<Option<&'a str>> {
+    let config = server.projects.get(&of.name.project)?;
+    Some(config.get(LOW_LEVEL).map(String::as_str))
+}
+
+/// Whether an instance was ever started.
+#[must_use]
+pub fn ran(instance: &Instance) -> bool {
+    let at = &instance.record.last_used_at;
+    !(at.is_empty() || at.starts_with("1970-01-01") || at.starts_with("0001-"))
+}
+
+fn same_identity(of: &Migration, original: &Instance) -> bool {
+    original.devices == of.devices && {
+        let identity = |config: &Config| {
+            let mut config = lasting(config);
+            config.retain(|key, _| key.starts_with("volatile."));
+            config
+        };
+        identity(&original.record.config) == identity(&of.was.config)
+    }
+}
+
+/// As [`Step::blocked`].
+pub(super) fn blocked(part: Part, of: &Migration, server: &Server) -> Option<String> {
+    let name = &of.name;
+    let gone = || format!("{name} is not on pool {} any more", of.from);
+    let result = match part {
+        Part::Copy => {
+            let copy = server.instance(&of.reference(&of.copy));
+            match (of.original(server), copy) {
+                (None, _) => Err(gone()),
+                (_, Some(_)) => Err(format!("there is an instance {} already", of.copy)),
+                (Some(original), None) => of.untouched(original),
+            }
+        }
+        Part::Stop => match of.original(server) {
+            Some(original) if of.copied(server).is_some() => of.untouched(original),
+            Some(_) => Err(format!("there is no copy of {name}")),
+            None => Err(gone()),
+        },
+        Part::Prove => match (of.original(server), of.copied(server)) {
+            (Some(original), Some(copy)) if marked(copy, COPIED_MARK) => {
+                if original.status == "Stopped" {
+                    of.untouched(original)
+                } else {
+                    Err(format!("{name} is {}", original.status))
+                }
+            }
+            _ => Err(format!("{name} and its copy are not both there")),
+        },
+        Part::Switch => switchable(of, server),
+        Part::SwitchBack => match of.moved(server) {
+            Some(moved) if moved.status != "Stopped" => Err(format!("{name} is {}", moved.status)),
+            _ if of.original(server).or_else(|| of.parked(server)).is_none() => {
+                Err(format!("the original of {name} is not there any more"))
+            }
+            _ => Ok(()),
+        },
+        Part::Start | Part::Halt => of
+            .moved(server)
+            .map(drop)
+            .ok_or_else(|| format!("{name} is not on pool {}", of.to)),
+        Part::Resume => of.original(server).map(drop).ok_or_else(gone),
+        Part::DeleteCopy => deletable_copy(of, server),
+        Part::DeleteKept => deletable_kept(of, server),
+        Part::Loosen | Part::Tighten => Ok(()),
+    };
+    result.err()
+}
+
+/// Both halves of the change of names can be what a crash left.
+fn switchable(of: &Migration, server: &Server) -> Result<(), String> {
+    let there = (
+        of.original(server),
+        of.parked(server),
+        of.copied(server),
+        of.moved(server),
+    );
+    match there {
+        (Some(original), None, Some(_), None) => {
+            of.untouched(original)?;
+            of.proven(server, original)
+        }
+        (None, Some(kept), Some(_), None) => of.proven(server, kept),
+        // From here on the copy may have lost its mark, and the name was given by this program.
+        (None, Some(kept), None, Some(_)) if kept.status == "Stopped" => Ok(()),
+        _ => Err(format!(
+            "{} and its copy are not what this program left",
+            of.name
+        )),
+    }
+}
+
+fn deletable_copy(of: &Migration, server: &Server) -> Result<(), String> {
+    let Some(copy) = server.instance(&of.reference(&of.copy)) else {
+        return Ok(());
+    };
+    let original = of.original(server);
+    if copy.pool.as_deref() != Some(&of.to) || !marked(copy, COPY_MARK) {
+        return Err(format!(
+            "{} is not the copy that was made of {}",
+            of.copy, of.name
+        ));
+    }
+    if copy.status != "Stopped" {
+        return Err(format!("{} is {}", of.copy, copy.status));
+    }
+    if original.is_none_or(|original| marked(original, KEPT_MARK)) {
+        return Err(format!("{} itself is not there", of.name));
+    }
+    Ok(())
+}
+
+fn deletable_kept(of: &Migration, server: &Server) -> Result<(), String> {
+    let Some(kept) = server.instance(&of.reference(&of.kept)) else {
+        return Ok(());
+    };
+    if kept.record.config.get(KEPT_MARK) != Some(&of.name.name) || kept.status != "Stopped" {
+        return Err(format!(
+            "{} is not an original that was kept, or it runs",
+            of.kept
+        ));
+    }
+    // A copy has its original's identity, and nothing else has.
+    let uuid = |instance: &Instance| instance.record.config.get("volatile.uuid").cloned();
+    let stands_in = server.instance(&of.name).filter(|instance| {
+        !marked(instance, COPY_MARK) && uuid(instance).is_some() && uuid(instance) == uuid(kept)
+    });
+    match stands_in {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "no {} stands in for it, so {} may be all there is of it",
+            of.name, of.kept
+        )),
+    }
+}
+
+/// As [`Step::undo`].
+pub(super) fn undo(part: Part, of: &Migration) -> Option<Step> {
+    let back = match part {
+        Part::Copy => Part::DeleteCopy,
+        Part::Stop => Part::Resume,
+        Part::Switch => Part::SwitchBack,
+        Part::Start => Part::Halt,
+        Part::Loosen => Part::Tighten,
+        Part::Prove
+        | Part::Tighten
+        | Part::DeleteCopy
+        | Part::Resume
+        | Part::SwitchBack
+        | Part::Halt
+        | Part::DeleteKept => return None,
+    };
+    Some(of.step(back))
+}
+
+impl Part {
+    /// In one line.
+    #[must_use]
+    pub fn describe(self, of: &Migration) -> String {
+        let Migration { name, from, to, .. } = of;
+        match self {
+            Self::Copy => format!(
+                "copy {name} to pool {to} while it stays as it is ({}, {} paths, {} snapshots)",
+                of.landing,
+                of.paths,
+                of.snapshots.len()
+            ),
+            Self::DeleteCopy => format!("delete the copy of {name} on pool {to}"),
+            Self::Stop => format!("stop {name}"),
+            Self::Resume => format!("start {name} again on pool {from}"),
+            Self::Prove => format!("copy what {name} changed, and compare all of it"),
+            Self::Switch => format!(
+                "keep the original as {}, and let {name} be the copy on pool {to}",
+                of.kept
+            ),
+            Self::SwitchBack => format!("let {name} be the original on pool {from} again"),
+            Self::Start => format!("start {name} on pool {to}"),
+            Self::Halt => format!("stop {name} on pool {to}"),
+            Self::Loosen => format!("let containers of project {} get an identity", name.project),
+            Self::Tighten => format!("forbid that again in project {}", name.project),
+            Self::DeleteKept => {
+                format!("delete {}, the original of {name} on pool {from}", of.kept)
+            }
+        }
+    }
+
+    /// Why it is in the plan.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Copy => {
+                "It goes on running. The copy has no network card, no other device, and does not \
+                 start by itself. Where the base image is there, it begins as a clone of that."
+            }
+            Self::Stop => "What is written must come to an end for a copy to be whole.",
+            Self::Prove => {
+                "Every path's kind, size, mode, owner, time, links, target, attributes and flags \
+                 are compared, and the bytes of every file: before the stop of those that did not \
+                 change since, after it of the others. What a transfer loses is mended first."
+            }
+            Self::Switch => {
+                "The copy gets the name, the whole configuration and the identity. The original \
+                 stays, stopped, until you say that it may go."
+            }
+            Self::Start | Self::Resume => "It ran before.",
+            Self::Loosen | Self::Tighten => {
+                "The project is restricted, and that forbids even root to give a container the \
+                 identity it had. It is allowed for this moment only."
+            }
+            Self::DeleteCopy | Self::SwitchBack | Self::Halt => "A migration is taken back.",
+            Self::DeleteKept => {
+                "You said that it may go. With it go its backups. This cannot be taken back."
+            }
+        }
+    }
+
+    /// Whether a wish to stop is heard before this: not while the container is down.
+    #[must_use]
+    pub fn can_wait(self) -> bool {
+        matches!(
+            self,
+            Self::Copy | Self::Loosen | Self::Stop | Self::DeleteKept
+        )
+    }
+}

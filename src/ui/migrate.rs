@@ -1,0 +1,101 @@
+//! Migrations: the list to choose from, and how they ended.
+
+use dialoguer::theme::ColorfulTheme;
+use dialoguer::MultiSelect;
+
+use super::Ui;
+use crate::report::Moved;
+use crate::step::migration::Part;
+use crate::step::Step;
+
+impl Ui {
+    /// Lets the person tick lines, none of which is ticked to begin with; none at the end of input,
+    /// or if they went away from it.
+    #[must_use]
+    pub fn tick(&self, question: &str, lines: &[String]) -> Option<Vec<usize>> {
+        let _held = self.signals.hold();
+        MultiSelect::with_theme(&ColorfulTheme::default())
+            .with_prompt(format!("{question} (space ticks, enter goes on)"))
+            .items(lines)
+            .report(false)
+            .interact_opt()
+            .ok()
+            .flatten()
+    }
+
+    /// What became of each container, as a table.
+    pub(super) fn show_migrated(&self, moved: &[Moved]) {
+        if !self.quiet {
+            self.heading("Migrated");
+            let width = moved.iter().map(|it| it.name.len()).max().unwrap_or(0);
+            for it in moved {
+                let Moved {
+                    name, pool, kept, ..
+                } = it;
+                let line = match (&it.error, it.downtime_seconds) {
+                    (Some(_), _) => format!("  ✗ {name:width$}  is where it was"),
+                    (None, Some(seconds)) => format!(
+                        "  ✓ {name:width$}  on {pool}, down for {seconds:.1} s; its original is {kept}"
+                    ),
+                    (None, None) => {
+                        format!("  ✓ {name:width$}  on {pool}; its original is {kept}")
+                    }
+                };
+                self.print(&self.wrapped(&line, "", "    "));
+            }
+            if moved.iter().any(|it| it.error.is_none()) {
+                self.item(
+                    "back",
+                    "taos-setup migrate --rollback NAME, with all it wrote since",
+                );
+                self.item(
+                    "finish",
+                    "taos-setup migrate --finish NAME deletes the original",
+                );
+            }
+        }
+        for Moved { name, error, .. } in moved {
+            if let Some(error) = error {
+                let hint = format!("{name} is where it was, and as it was");
+                self.error(&format!("{name}: {error}"), &[hint]);
+            }
+        }
+    }
+}
+
+/// Which containers are stopped, moved or deleted.
+pub(super) fn touched(steps: &[Step]) -> String {
+    let names = |wanted: &dyn Fn(Part) -> bool| -> Vec<String> {
+        steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Migrate { part, of } if wanted(*part) => Some(of.name.to_string()),
+                _ => None,
+            })
+            .collect()
+    };
+    let stopped = names(&|part| part == Part::Stop);
+    let moved = names(&|part| part == Part::Switch);
+    let deleted = names(&|part| part == Part::DeleteKept);
+    let mut text = Vec::new();
+    if !stopped.is_empty() {
+        text.push(format!(
+            "Stopped for a few seconds, one after the other: {}.",
+            stopped.join(", ")
+        ));
+    }
+    if !moved.is_empty() {
+        text.push(format!(
+            "Moved: {}. Each original is kept; if anything fails, it is put back.",
+            moved.join(", ")
+        ));
+    }
+    if !deleted.is_empty() {
+        text.push(format!(
+            "DELETED for good is the original of: {}.",
+            deleted.join(", ")
+        ));
+    }
+    text.push("No other instance is touched.".into());
+    text.join(" ")
+}
