@@ -40,7 +40,7 @@ fn make_hard_tree(host: &Host, name: &str) {
         touch -h -d '1999-01-01' dangling; touch -d '2001-01-01' a
         chattr +i fixed frozen; chattr +a grows"#
     ));
-    if host.sh("command -v setfacl || true") != "" {
+    if !host.sh("command -v setfacl || true").is_empty() {
         host.sh(&format!(
             "cd /var/lib/incus/storage-pools/default/containers/{name}/rootfs/hard; setfacl -m u:1234:r-- a/one; setfacl -d -m g:5:rwx d"
         ));
@@ -93,8 +93,8 @@ fn states(host: &Host) -> String {
     lines.join(" ")
 }
 
-#[test]
-fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
+/// A container `mary` with all that a container may have.
+fn furnished() -> Host {
     let host = Host::start();
     let ids = "root:1000000:1000000000\nroot:1000:1";
     host.sh(&format!("printf '{ids}\n' | tee /etc/subuid >/etc/subgid"));
@@ -150,6 +150,12 @@ fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
         host.incus(&[&["config", "device", "add", "mary"][..], device].concat());
     }
     host.incus(&["start", "mary"]);
+    host
+}
+
+#[test]
+fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
+    let host = furnished();
     make_hard_tree(&host, "mary");
     host.incus(&["snapshot", "create", "mary", "taos-archive-1"]);
     host.incus(&["config", "set", "mary", "snapshots.expiry=3w"]);

@@ -144,7 +144,7 @@ impl Work<'_> {
         config.remove("snapshots.schedule");
         config.insert(KEPT_MARK.into(), of.name.name.clone());
         config.insert("boot.autostart".into(), "false".into());
-        self.put(&of.kept, &config, &of.inert(None))?;
+        self.put(&of.kept, &config, &of.inert(&of.root_here()))?;
         if of.moved(self.server).is_none() {
             self.run(&words::rename(of, &of.copy, &of.name.name))?;
         }
@@ -153,8 +153,12 @@ impl Work<'_> {
 
     fn switch_back(&self) -> Result<()> {
         let of = self.of;
-        if of.moved(self.server).is_some() {
-            self.put(&of.name.name, &copy_config(), &of.inert(Some(&of.root)))?;
+        if let Some(moved) = of.moved(self.server) {
+            // The daemon lets nobody take away how its files' owners are mapped.
+            let mut config = moved.record.config.clone();
+            config.retain(|key, _| key.starts_with("volatile.") && key.contains("idmap"));
+            config.extend(copy_config());
+            self.put(&of.name.name, &config, &of.inert(&of.root))?;
             self.run(&words::rename(of, &of.name.name, &of.copy))?;
         }
         if of.parked(self.server).is_some() {

@@ -4,14 +4,17 @@
 //! attributes (with ACLs and capabilities) and flags count; of files, where it is asked for, every
 //! byte.  Nothing here follows a link, opens what is no regular file, or writes to the first tree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{IFlags, Mode, OFlags};
+use rustix::fs::{
+    AtFlags, FileType, IFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags, CWD,
+};
 
 mod mend;
 mod xattrs;
@@ -65,10 +68,10 @@ impl std::fmt::Display for Difference {
             What::Target => "leads elsewhere".to_owned(),
             What::Attributes => "has other extended attributes".to_owned(),
             What::Flags => "has other flags".to_owned(),
-            What::Linked(first) => format!("is no hard link of {first:?}"),
+            What::Linked(first) => format!("is no hard link of {}", quoted(first)),
             What::Entangled => "is a hard link of something else".to_owned(),
         };
-        write!(f, "{:?} {what}", self.path)
+        write!(f, "{} {what}", quoted(&self.path))
     }
 }
 
@@ -90,13 +93,14 @@ pub struct Tally {
     pub bytes: u64,
 }
 
-/// The flags that are a file's own, and not its file system's business.
+/// The flags that forbid a change, or a dump, and are a file's own.
 const KEPT_FLAGS: IFlags = IFlags::IMMUTABLE
     .union(IFlags::APPEND)
-    .union(IFlags::NODUMP)
-    .union(IFlags::NOATIME)
-    .union(IFlags::SYNC)
-    .union(IFlags::DIRSYNC);
+    .union(IFlags::NODUMP);
+/// The same, as a path's status tells them.
+const KEPT_ATTRIBUTES: StatxAttributes = StatxAttributes::IMMUTABLE
+    .union(StatxAttributes::APPEND)
+    .union(StatxAttributes::NODUMP);
 
 /// Compares two trees.  `skip` names what lies at their top and is not compared.
 ///
@@ -193,19 +197,16 @@ struct Comparer<'a> {
     copy: &'a Path,
     contents: Contents,
     /// The first path of each file of the source with several names, and its inode in the copy.
-    groups: HashMap<(u64, u64), (PathBuf, u64)>,
+    groups: HashMap<u64, (PathBuf, u64)>,
     /// Which file of the source an inode of the copy stands for.
-    inodes: HashMap<u64, (u64, u64)>,
+    inodes: HashMap<u64, u64>,
     found: Comparison,
 }
 
 impl Comparer<'_> {
     fn folder(&mut self, folder: &Path, skip: &[&str]) -> io::Result<()> {
         let mut buffers = Buffers::default();
-        let mut copied: HashMap<OsString, ()> = names(&self.copy.join(folder))?
-            .into_iter()
-            .map(|name| (name, ()))
-            .collect();
+        let mut copied: HashSet<OsString> = names(&self.copy.join(folder))?.into_iter().collect();
         for name in names(&self.source.join(folder))? {
             if skip.iter().any(|skipped| name == *skipped) {
                 copied.remove(&name);
@@ -213,7 +214,7 @@ impl Comparer<'_> {
             }
             let path = folder.join(&name);
             self.found.paths += 1;
-            if copied.remove(&name).is_none() {
+            if !copied.remove(&name) {
                 self.differs(&path, What::Missing);
                 continue;
             }
@@ -221,7 +222,7 @@ impl Comparer<'_> {
                 self.folder(&path, &[])?;
             }
         }
-        for name in copied.into_keys() {
+        for name in copied {
             if !skip.iter().any(|skipped| name == *skipped) {
                 self.differs(&folder.join(name), What::Extra);
             }
@@ -232,56 +233,60 @@ impl Comparer<'_> {
     /// Compares one path that is in both; whether to go into it.
     fn path(&mut self, path: &Path, buffers: &mut Buffers) -> io::Result<bool> {
         let (source, copy) = (self.source.join(path), self.copy.join(path));
-        let (is, copied) = (fs::symlink_metadata(&source)?, fs::symlink_metadata(&copy)?);
-        let kind = is.file_type();
-        let device = kind.is_char_device() || kind.is_block_device();
-        if kind != copied.file_type() || (device && is.rdev() != copied.rdev()) {
+        let (is, copied) = (status(&source)?, status(&copy)?);
+        let kind = FileType::from_raw_mode(is.stx_mode.into());
+        let device = |it: &Statx| (it.stx_rdev_major, it.stx_rdev_minor);
+        if kind != FileType::from_raw_mode(copied.stx_mode.into()) || device(&is) != device(&copied)
+        {
             self.differs(path, What::Kind);
             return Ok(false);
         }
-        if (is.uid(), is.gid()) != (copied.uid(), copied.gid()) {
+        let owner = |it: &Statx| (it.stx_uid, it.stx_gid);
+        let time = |it: &Statx| (it.stx_mtime.tv_sec, it.stx_mtime.tv_nsec);
+        let flags = |it: &Statx| it.stx_attributes.bits() & KEPT_ATTRIBUTES.bits();
+        if owner(&is) != owner(&copied) {
             self.differs(path, What::Owner);
         }
-        if !kind.is_symlink() && is.mode() != copied.mode() {
+        if kind != FileType::Symlink && is.stx_mode != copied.stx_mode {
             self.differs(path, What::Mode);
         }
-        if (is.mtime(), is.mtime_nsec()) != (copied.mtime(), copied.mtime_nsec()) {
+        if time(&is) != time(&copied) {
             self.differs(path, What::Time);
         }
-        if kind.is_symlink() && fs::read_link(&source)? != fs::read_link(&copy)? {
+        if kind == FileType::Symlink && fs::read_link(&source)? != fs::read_link(&copy)? {
             self.differs(path, What::Target);
         }
         if xattrs::of(&source)? != xattrs::of(&copy)? {
             self.differs(path, What::Attributes);
         }
-        if (kind.is_file() || kind.is_dir()) && flags(&source)? != flags(&copy)? {
+        if flags(&is) != flags(&copied) {
             self.differs(path, What::Flags);
         }
-        if kind.is_file() {
+        if kind == FileType::RegularFile {
             self.content(path, &is, &copied, buffers)?;
         }
-        if !kind.is_dir() {
+        if kind != FileType::Directory {
             self.links(path, &is, &copied);
         }
-        Ok(kind.is_dir())
+        Ok(kind == FileType::Directory)
     }
 
     fn content(
         &mut self,
         path: &Path,
-        is: &fs::Metadata,
-        copied: &fs::Metadata,
+        is: &Statx,
+        copied: &Statx,
         buffers: &mut Buffers,
     ) -> io::Result<()> {
         let looked_at = match self.contents {
             Contents::All => true,
-            Contents::Since(second) => is.ctime() >= second,
+            Contents::Since(second) => is.stx_ctime.tv_sec >= second,
         };
-        let same = if is.len() != copied.len() {
+        let same = if is.stx_size != copied.stx_size {
             false
         } else if looked_at {
             self.found.read += 1;
-            self.found.bytes += is.len();
+            self.found.bytes += is.stx_size;
             same_bytes(&self.source.join(path), &self.copy.join(path), buffers)?
         } else {
             true
@@ -293,19 +298,20 @@ impl Comparer<'_> {
     }
 
     /// Two names are one file in the copy exactly if they are in the source.
-    fn links(&mut self, path: &Path, is: &fs::Metadata, copied: &fs::Metadata) {
-        let file = (is.dev(), is.ino());
-        if is.nlink() > 1 {
-            if let Some((first, inode)) = self.groups.get(&file) {
-                if *inode != copied.ino() {
+    fn links(&mut self, path: &Path, is: &Statx, copied: &Statx) {
+        // All of a tree is on one file system.
+        let (file, inode) = (is.stx_ino, copied.stx_ino);
+        if is.stx_nlink > 1 {
+            if let Some((first, known)) = self.groups.get(&file) {
+                if *known != inode {
                     let what = What::Linked(first.clone());
                     self.differs(path, what);
                 }
             } else {
-                self.groups.insert(file, (path.to_owned(), copied.ino()));
+                self.groups.insert(file, (path.to_owned(), inode));
             }
         }
-        if copied.nlink() > 1 && *self.inodes.entry(copied.ino()).or_insert(file) != file {
+        if copied.stx_nlink > 1 && *self.inodes.entry(inode).or_insert(file) != file {
             self.differs(path, What::Entangled);
         }
     }
@@ -351,6 +357,18 @@ fn names(folder: &Path) -> io::Result<Vec<OsString>> {
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// A path for a line of text, whatever bytes are in it.
+fn quoted(path: &Path) -> String {
+    path.as_os_str().as_bytes().escape_ascii().to_string()
+}
+
+/// All that is to be known of a path itself, in one question.
+fn status(path: &Path) -> io::Result<Statx> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let status = rustix::fs::statx(CWD, path, flags, StatxFlags::BASIC_STATS)?;
+    Ok(status)
 }
 
 /// A file's own flags; none where the file system has no flags.

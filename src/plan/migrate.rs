@@ -1,15 +1,17 @@
 //! Which containers are moved to which pool, what stands in the way, and what follows from it.
 
+mod kept;
+mod obstacles;
+
+pub use kept::{finish, kept};
+use obstacles::{notes, obstacle, room};
+
 use super::pool::free_pool_name;
 use super::{goal::matches, Approved, Goal, Note, Plan, Planner, PoolName, Refusal};
-use crate::facts::{
-    root_of, Backing, Bytes, Config, Details, Facts, Instance, Pool, Reference, Server,
-};
-use crate::step::migration::{Migration, Part, Restriction, COPY_MARK, KEPT_MARK, LOW_LEVEL};
-use crate::step::{PoolPlace, Step};
+use crate::facts::{root_of, Bytes, Config, Facts, Instance, Pool, Reference, Server};
+use crate::step::migration::{Migration, Restriction, COPY_MARK, KEPT_MARK, LOW_LEVEL};
+use crate::step::{Owner, PoolPlace, Step};
 
-/// What a pool keeps free, as a copy-on-write filesystem needs room to change anything.
-const POOL_RESERVE: Bytes = Bytes::mib(64);
 /// Incus's longest name of an instance.
 const LONGEST: usize = 63;
 
@@ -110,12 +112,12 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
     }
     let mut planner = Planner::new(facts);
     let to = target(server, wanted);
-    let made = match server.pool(&to) {
+    let size = match server.pool(&to) {
         Some(pool) => {
             usable(pool)?;
             None
         }
-        None => Some(planner.make_pool(&to)?),
+        None => planner.make_pool(&to)?,
     };
     planner.pool = Some(to.clone());
     let mut moved = Vec::new();
@@ -133,12 +135,14 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
             Err(why) => return Err(why),
         }
     }
-    room(facts, server.pool(&to), made, &moved)?;
+    room(facts, server.pool(&to), size, &moved)?;
     if moved.is_empty() {
         planner.steps.clear();
     }
+    let then = profiles(server, &moved);
     let steps = moved.into_iter().flat_map(Migration::steps);
     planner.steps.extend(steps);
+    planner.steps.extend(then);
     let clones = planner.server().pool(&to).is_some_and(Pool::copy_on_write);
     Ok(Plan {
         steps: planner.steps,
@@ -180,6 +184,49 @@ impl Planner {
             None => Ok(size),
         }
     }
+}
+
+/// What follows for profiles: one whose root disk nobody takes any more once these are moved is
+/// pointed to the new pool, and who has the very same root disk of its own takes it from there again.
+fn profiles(server: &Server, moved: &[Migration]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let clones = |pool: &str| server.pool(pool).is_none_or(Pool::copy_on_write);
+    for profile in &server.profiles {
+        let Some((device, keys)) = root_of(&profile.devices) else {
+            continue;
+        };
+        let inheritors: Vec<&Reference> = server
+            .inheritors(profile)
+            .map(|instance| &instance.reference)
+            .collect();
+        let heirs: Vec<&Migration> = moved
+            .iter()
+            .filter(|it| inheritors.contains(&&it.name) && it.root.0 == *device)
+            // What goes back to a pool that copies does not take new launches along.
+            .filter(|it| clones(&it.to) && !clones(&it.from))
+            .collect();
+        if heirs.is_empty() || heirs.len() < inheritors.len() {
+            continue;
+        }
+        let there = heirs[0].root.1.clone();
+        steps.push(Step::SetDevice {
+            owner: Owner::Profile {
+                name: profile.reference.clone(),
+            },
+            device: device.clone(),
+            from: Some(keys.clone()),
+            to: Some(there.clone()),
+        });
+        steps.extend(heirs.iter().map(|of| Step::SetDevice {
+            owner: Owner::Instance {
+                name: of.name.clone(),
+            },
+            device: device.clone(),
+            from: Some(there.clone()),
+            to: None,
+        }));
+    }
+    steps
 }
 
 /// The pool that was named, or that launches use if it clones, or else `taos`.
@@ -290,230 +337,6 @@ fn restricted(server: &Server, name: &Reference) -> Option<Restriction> {
     forbids.then_some(Restriction { was })
 }
 
-/// What stands in the way of moving an instance.
-fn obstacle(
-    server: &Server,
-    wanted: &Wanted,
-    instance: &Instance,
-    details: &Details,
-    pool: &Pool,
-    to: &str,
-) -> Result<(), Refusal> {
-    let name = &instance.reference;
-    let refuse = |what: String, hint: &str| Err(Refusal::new(what, [hint]));
-    if instance.kind != "container" {
-        return refuse(
-            format!("{name} is a virtual machine"),
-            "Incus moves those while they run: incus move NAME --storage POOL",
-        );
-    }
-    if !is_own(instance) {
-        return refuse(
-            format!("{name} is a copy or a kept original of an earlier migration"),
-            "see what it belongs to with: taos-setup migrate --status",
-        );
-    }
-    if name.name.starts_with("move-of-") {
-        return refuse(
-            format!("{name} is what a move left behind that was cut short"),
-            "compare it with its original before you rename or delete it",
-        );
-    }
-    if instance.record.ephemeral {
-        return refuse(
-            format!("{name} is ephemeral: stopping it would delete it"),
-            "make it lasting first: incus config set NAME -p ephemeral=false",
-        );
-    }
-    if !matches!(instance.status.as_str(), "Running" | "Stopped") {
-        return refuse(
-            format!("{name} is {}", instance.status),
-            "start or stop it first",
-        );
-    }
-    if pool.name == to {
-        return refuse(
-            format!("{name} is on pool {to} already"),
-            "name another pool with --to, or leave it out",
-        );
-    }
-    if wanted
-        .from
-        .as_ref()
-        .is_some_and(|from| from.as_str() != pool.name)
-    {
-        return refuse(
-            format!("{name} is on pool {}, and not where --from says", pool.name),
-            "leave --from out, or leave it out",
-        );
-    }
-    if !looked_into(&pool.driver) {
-        return refuse(
-            format!(
-                "{name} is on a {} pool, which cannot be looked into",
-                pool.driver
-            ),
-            "by hand: incus stop NAME, incus move NAME --storage POOL, incus start NAME",
-        );
-    }
-    if details.busy {
-        return refuse(
-            format!("an operation is at work on {name}"),
-            "wait until it is through (incus operation list), then run this again",
-        );
-    }
-    let uuid = instance.record.config.get("volatile.uuid");
-    let twin = server.instances.iter().find(|other| {
-        other.reference.name.starts_with("move-of-")
-            && uuid.is_some()
-            && other.record.config.get("volatile.uuid") == uuid
-    });
-    if let Some(twin) = twin {
-        return refuse(
-            format!(
-                "beside {name} there is {}, left by a move that was cut short",
-                twin.reference
-            ),
-            "compare the two, and delete the lesser one, before anything else",
-        );
-    }
-    for snapshot in &details.snapshots {
-        if snapshot.stateful {
-            return refuse(
-                format!(
-                    "snapshot {name}/{} holds the state of its memory",
-                    snapshot.name
-                ),
-                "delete or export it first",
-            );
-        }
-        if snapshot.profiles != instance.record.profiles {
-            return refuse(
-                format!(
-                    "snapshot {name}/{} has the profiles {}, and a copy would give it {}",
-                    snapshot.name,
-                    snapshot.profiles.join(", "),
-                    instance.record.profiles.join(", ")
-                ),
-                "delete it, or give the container those profiles, first",
-            );
-        }
-    }
-    Ok(())
-}
-
-/// What changes along, and what does not come along.
-fn notes(server: &Server, of: &Migration, details: &Details) -> Vec<Note> {
-    let name = &of.name;
-    let mut notes = Vec::new();
-    let mut note = |what: String, hint: &str| {
-        let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
-        notes.push(Note { what, hint });
-    };
-    if !details.backups.is_empty() {
-        note(
-            format!(
-                "the backups of {name} ({}) stay with the kept original",
-                details.backups.join(", ")
-            ),
-            "export them before you let that go",
-        );
-    }
-    let sized =
-        |keys: Option<(&String, &Config)>| keys.is_some_and(|(_, it)| it.contains_key("size"));
-    for snapshot in &of.snapshots {
-        if sized(root_of(&snapshot.expanded_devices)) && !sized(root_of(&snapshot.devices)) {
-            note(
-                format!(
-                    "snapshot {name}/{} has its root size from a profile, and loses it: Incus \
-                     writes its root disk down without",
-                    snapshot.name
-                ),
-                "set it again after restoring: incus config device set NAME root size=…",
-            );
-        }
-    }
-    let attached: Vec<&str> = of
-        .was
-        .expanded_devices
-        .iter()
-        .filter(|(device, keys)| **device != of.root.0 && keys.contains_key("pool"))
-        .map(|(device, _)| device.as_str())
-        .collect();
-    if !attached.is_empty() {
-        note(
-            format!(
-                "{name} uses custom volumes ({}); they stay where they are",
-                attached.join(", ")
-            ),
-            "",
-        );
-    }
-    let size = of
-        .root
-        .1
-        .get("size")
-        .and_then(|size| size.parse::<Bytes>().ok());
-    let total = server
-        .pool(&of.to)
-        .and_then(|pool| pool.space)
-        .map(|space| space.total);
-    if let (Some(size), Some(total)) = (size, total) {
-        if size > total {
-            note(
-                format!(
-                    "the root size of {name}, {size}, is more than all of pool {}",
-                    of.to
-                ),
-                "it stays set; the pool is what limits it",
-            );
-        }
-    }
-    notes
-}
-
-/// Whether everything fits at once, on the pool and on the host, as it lands.
-fn room(
-    facts: &Facts,
-    pool: Option<&Pool>,
-    made: Option<Option<Bytes>>,
-    moved: &[Migration],
-) -> Result<(), Refusal> {
-    let landing = moved
-        .iter()
-        .fold(Bytes(0), |sum, it| sum.saturating_add(it.landing));
-    let needed = landing.saturating_add(POOL_RESERVE);
-    let host = &facts.host.incus_filesystem;
-    let free = match (pool, made) {
-        (Some(pool), _) => pool
-            .space
-            .map(|space| space.total.saturating_sub(space.used)),
-        (None, Some(size)) => size,
-        (None, None) => None,
-    };
-    let refuse = |place: String, free: Bytes| {
-        Err(Refusal::new(
-            format!("{needed} may be needed, and {place} has {free} free"),
-            [
-                "migrate fewer at once, and let each original go before the next".to_owned(),
-                "or make room; nothing was touched".to_owned(),
-            ],
-        ))
-    };
-    if let Some(free) = free.filter(|free| *free < needed) {
-        let name = pool.map_or("the new pool", |pool| pool.name.as_str());
-        return refuse(format!("pool {name}"), free);
-    }
-    let on_host = pool.is_none_or(|pool| {
-        matches!(pool.backing, Backing::LoopFile { allocated, size, .. } if allocated < size)
-            || pool.driver == "dir"
-    });
-    if on_host && host.free < needed && !moved.is_empty() {
-        return refuse(host.mount_point.clone(), host.free);
-    }
-    Ok(())
-}
-
 impl Approved {
     /// What comes before any migration, then each migration: to be run, and recorded, on its own, so
     /// that one that fails leaves the others alone.
@@ -546,69 +369,4 @@ fn free_name(server: &Server, of: &Reference, what: &str) -> String {
                 .is_none()
         })
         .unwrap_or_default()
-}
-
-/// The originals that are kept, with what became of them.
-#[must_use]
-pub fn kept(server: &Server) -> Vec<(&Instance, Reference)> {
-    server
-        .instances
-        .iter()
-        .filter_map(|instance| {
-            let name = instance.record.config.get(KEPT_MARK)?;
-            let project = instance.reference.project.clone();
-            Some((instance, Reference::new(project, name.as_str())))
-        })
-        .collect()
-}
-
-/// The steps that delete kept originals: of these containers, or of all.
-///
-/// # Errors
-/// If one may not go.
-pub fn finish(facts: &Facts, names: &[Reference]) -> Result<Vec<Step>, Refusal> {
-    let Some(server) = facts.server() else {
-        return Ok(Vec::new());
-    };
-    let mut steps = Vec::new();
-    for (instance, name) in kept(server) {
-        if !names.is_empty() && !names.contains(&name) {
-            continue;
-        }
-        let stands_in = server.instance(&name);
-        let details = server.details.get(&instance.reference);
-        let backups = details.map(|it| it.backups.join(", ")).unwrap_or_default();
-        if !backups.is_empty() {
-            return Err(Refusal::new(
-                format!(
-                    "{} has backups, which would go with it: {backups}",
-                    instance.reference
-                ),
-                ["export what you need, delete them, and run this again"],
-            ));
-        }
-        let of = Migration {
-            kept: instance.reference.name.clone(),
-            from: instance.pool.clone().unwrap_or_default(),
-            to: stands_in.and_then(|it| it.pool.clone()).unwrap_or_default(),
-            copy: String::new(),
-            was: instance.record.clone(),
-            devices: instance.devices.clone(),
-            snapshots: Vec::new(),
-            root: (String::new(), Config::new()),
-            running: false,
-            seed: None,
-            paths: 0,
-            landing: Bytes(0),
-            thorough: false,
-            restricted: None,
-            name,
-        };
-        let step = of.step(Part::DeleteKept);
-        if let Some(why) = step.blocked(facts) {
-            return Err(Refusal::new(why, ["nothing was deleted"]));
-        }
-        steps.push(step);
-    }
-    Ok(steps)
 }

@@ -1,20 +1,21 @@
 //! Moving containers to another pool: from a wish to the table of what became of each.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+mod downtime;
+mod unfinished;
+
+use downtime::Downtime;
 
 use anyhow::{bail, Result};
 
 use super::{Manner, Setup};
-use crate::apply::{Event, STAYS_UP};
 use crate::facts::{Facts, Incus, Reference, Server};
 use crate::host::Machine;
 use crate::incus;
-use crate::journal::{self, Lock, Progress, Record};
+use crate::journal::{self, Lock, Progress};
 use crate::plan::migrate::{self as plans, Wanted};
-use crate::plan::{approve, Approved, Goal, Pins, Plan, Refusal, Yes};
+use crate::plan::{Approved, Goal, Pins, Plan, Refusal};
 use crate::report::{Ending, Moved, Report};
-use crate::step::migration::{ran, Migration, Part};
+use crate::step::migration::{Migration, Part};
 use crate::step::Step;
 use crate::ui::Ui;
 
@@ -279,6 +280,13 @@ impl Setup<'_> {
     fn run_each(&mut self, lock: &Lock, approved: Approved) -> Result<Ending> {
         let mut moved = Vec::new();
         for run in approved.one_by_one() {
+            let last =
+                run.steps().iter().all(|step| step.migrates().is_none()) && !moved.is_empty();
+            if last && moved.iter().any(|it: &Moved| it.error.is_some()) {
+                self.ui
+                    .say("Profiles stay as they are, as not everything was moved.");
+                break;
+            }
             let facts = self.look()?;
             let writer = lock.begin(run.steps())?;
             let fresh = vec![Progress::Pending; run.steps().len()];
@@ -297,6 +305,19 @@ impl Setup<'_> {
                 Some(Ending::Done) | None if finish => {}
                 Some(Ending::Done) | None => moved.push(row(of, watch.seconds(), None)),
                 Some(Ending::Failed { error }) => moved.push(row(of, None, Some(error))),
+                // It runs on, and what was begun of its copy goes.
+                Some(Ending::Stopped { .. } | Ending::Refused(_)) => {
+                    let seen = journal::records(&self.machine.paths.state)?;
+                    if let Some(record) = super::unfinished(&seen) {
+                        let stuck = self.heal(lock, record, of)?;
+                        if let Some(stuck) = stuck {
+                            return Ok(stuck);
+                        }
+                    }
+                    let why = "stopped, as asked for".to_owned();
+                    moved.push(row(of, None, Some(why)));
+                    break;
+                }
                 // Whatever it is, it must be dealt with before anything else.
                 Some(other) => return Ok(other),
             }
@@ -305,57 +326,6 @@ impl Setup<'_> {
             return Ok(Ending::Done);
         }
         Ok(Ending::Migrated(moved))
-    }
-
-    /// Deals with a migration that was cut short.  It was approved, and a container may be down: so
-    /// nobody is asked again.  Before the change of names all is taken back; from then on the copy is
-    /// proven, and it is finished.
-    pub(super) fn go_on_migrating(
-        &mut self,
-        record: &Record,
-        of: &Migration,
-    ) -> Result<Option<Ending>> {
-        let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
-        let facts = self.look()?;
-        let lives = facts
-            .server()
-            .and_then(|server| of.moved(server))
-            .is_some_and(|moved| moved.status == "Running" && ran(moved));
-        let begun = record
-            .steps
-            .iter()
-            .zip(&record.progress)
-            .any(|(step, progress)| {
-                matches!(
-                    step,
-                    Step::Migrate {
-                        part: Part::Switch | Part::DeleteKept,
-                        ..
-                    }
-                ) && matches!(progress, Progress::Begun | Progress::Done)
-            });
-        let forward = lives || (begun && record.back.is_none());
-        self.ui.say(&format!(
-            "The migration of {} of {} was cut short. Before anything else it is {}.",
-            of.name,
-            record.time,
-            if forward { "finished" } else { "taken back" }
-        ));
-        let Some(lock) = lock else {
-            return Ok(Some(Ending::Planned));
-        };
-        let writer = lock.resume(record)?;
-        let ended = if forward {
-            let whole = approve(record.steps.clone(), &Yes::Option(Pins::All))?;
-            self.run_forwards(facts, &lock, writer, &whole, &record.progress)
-        } else {
-            let why = record.back.as_deref().unwrap_or("it was cut short");
-            Some(self.run_backwards(facts, &lock, writer, record, why))
-        };
-        Ok(match ended {
-            Some(Ending::Done | Ending::Failed { .. }) | None => None,
-            other => other,
-        })
     }
 }
 
@@ -425,39 +395,5 @@ fn row(of: &Migration, downtime_seconds: Option<f64>, error: Option<String>) -> 
         kept: of.kept.clone(),
         downtime_seconds,
         error,
-    }
-}
-
-/// Measures how long a container is down.
-#[derive(Default)]
-struct Downtime {
-    began: Cell<Option<Instant>>,
-    took: Cell<Option<Duration>>,
-}
-
-impl Downtime {
-    fn event(&self, event: &Event<'_>) {
-        match event {
-            Event::Begin(Step::Migrate {
-                part: Part::Stop, ..
-            }) => {
-                self.began.set(Some(Instant::now()));
-            }
-            Event::Done(
-                Step::Migrate {
-                    part: Part::Start, ..
-                },
-                _,
-            ) => {
-                let took = self.began.get().map(|began| began.elapsed());
-                self.took
-                    .set(took.map(|took| took.saturating_sub(STAYS_UP)));
-            }
-            _ => {}
-        }
-    }
-
-    fn seconds(&self) -> Option<f64> {
-        self.took.get().map(|took| took.as_secs_f64())
     }
 }

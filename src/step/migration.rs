@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Step;
 use crate::facts::{Bytes, Config, Devices, Facts, Instance, Record, Reference, Server, Snapshot};
 
+mod words;
+
 /// On a copy that is not the container yet.
 pub const COPY_MARK: &str = "user.taos-setup.copy";
 /// On a copy that was compared with its original once: the second when that began.
@@ -115,20 +117,20 @@ impl Migration {
 
     /// The devices that a copy or a kept original has: none but its root.
     #[must_use]
-    pub fn inert(&self, root: Option<&(String, Config)>) -> Devices {
+    pub fn inert(&self, root: &(String, Config)) -> Devices {
         let none = || Config::from([("type".to_owned(), "none".to_owned())]);
-        let is_root = |name: &str| name == self.root.0;
-        let mut devices: Devices = self
-            .was
-            .expanded_devices
-            .keys()
-            .filter(|name| !is_root(name))
-            .map(|name| (name.clone(), none()))
-            .collect();
-        let own = self.devices.get(&self.root.0).cloned();
-        let own = own.map(|keys| (self.root.0.clone(), keys));
-        devices.extend(root.cloned().or(own));
+        let devices = self.was.expanded_devices.keys();
+        let mut devices: Devices = devices.map(|name| (name.clone(), none())).collect();
+        devices.insert(root.0.clone(), root.1.clone());
         devices
+    }
+
+    /// The original's root disk as its own, so that it keeps no profile from changing.
+    #[must_use]
+    pub fn root_here(&self) -> (String, Config) {
+        let mut root = self.root.clone();
+        root.1.insert("pool".into(), self.from.clone());
+        root
     }
 
     /// The container's devices once it is on the new pool.
@@ -271,18 +273,18 @@ pub(super) fn holds(part: Part, of: &Migration, facts: &Facts) -> bool {
             .moved(server)
             .is_none_or(|moved| moved.status == "Stopped"),
         Part::DeleteKept => server.instance(&of.reference(&of.kept)).is_none(),
-        Part::Loosen => low_level(of, server) == Some(Some("allow")),
-        Part::Tighten => {
-            let was = of.restricted.as_ref().map(|it| it.was.as_deref());
-            low_level(of, server) == was
-        }
+        Part::Loosen => low_level_is(Some("allow"), of, server),
+        Part::Tighten => of
+            .restricted
+            .as_ref()
+            .is_some_and(|it| low_level_is(it.was.as_deref(), of, server)),
     }
 }
 
-/// What the project's key is set to, if that is known.
-fn low_level<'a>(of: &Migration, server: &'a Server) -> Option<Option<&'a str>> {
-    let config = server.projects.get(&of.name.project)?;
-    Some(config.get(LOW_LEVEL).map(String::as_str))
+/// Whether the project's key is known to be set so.
+fn low_level_is(value: Option<&str>, of: &Migration, server: &Server) -> bool {
+    let config = server.projects.get(&of.name.project);
+    config.is_some_and(|it| it.get(LOW_LEVEL).map(String::as_str) == value)
 }
 
 /// Whether an instance was ever started.
@@ -435,75 +437,4 @@ pub(super) fn undo(part: Part, of: &Migration) -> Option<Step> {
         | Part::DeleteKept => return None,
     };
     Some(of.step(back))
-}
-
-impl Part {
-    /// In one line.
-    #[must_use]
-    pub fn describe(self, of: &Migration) -> String {
-        let Migration { name, from, to, .. } = of;
-        match self {
-            Self::Copy => format!(
-                "copy {name} to pool {to} while it stays as it is ({}, {} paths, {} snapshots)",
-                of.landing,
-                of.paths,
-                of.snapshots.len()
-            ),
-            Self::DeleteCopy => format!("delete the copy of {name} on pool {to}"),
-            Self::Stop => format!("stop {name}"),
-            Self::Resume => format!("start {name} again on pool {from}"),
-            Self::Prove => format!("copy what {name} changed, and compare all of it"),
-            Self::Switch => format!(
-                "keep the original as {}, and let {name} be the copy on pool {to}",
-                of.kept
-            ),
-            Self::SwitchBack => format!("let {name} be the original on pool {from} again"),
-            Self::Start => format!("start {name} on pool {to}"),
-            Self::Halt => format!("stop {name} on pool {to}"),
-            Self::Loosen => format!("let containers of project {} get an identity", name.project),
-            Self::Tighten => format!("forbid that again in project {}", name.project),
-            Self::DeleteKept => {
-                format!("delete {}, the original of {name} on pool {from}", of.kept)
-            }
-        }
-    }
-
-    /// Why it is in the plan.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Copy => {
-                "It goes on running. The copy has no network card, no other device, and does not \
-                 start by itself. Where the base image is there, it begins as a clone of that."
-            }
-            Self::Stop => "What is written must come to an end for a copy to be whole.",
-            Self::Prove => {
-                "Every path's kind, size, mode, owner, time, links, target, attributes and flags \
-                 are compared, and the bytes of every file: before the stop of those that did not \
-                 change since, after it of the others. What a transfer loses is mended first."
-            }
-            Self::Switch => {
-                "The copy gets the name, the whole configuration and the identity. The original \
-                 stays, stopped, until you say that it may go."
-            }
-            Self::Start | Self::Resume => "It ran before.",
-            Self::Loosen | Self::Tighten => {
-                "The project is restricted, and that forbids even root to give a container the \
-                 identity it had. It is allowed for this moment only."
-            }
-            Self::DeleteCopy | Self::SwitchBack | Self::Halt => "A migration is taken back.",
-            Self::DeleteKept => {
-                "You said that it may go. With it go its backups. This cannot be taken back."
-            }
-        }
-    }
-
-    /// Whether a wish to stop is heard before this: not while the container is down.
-    #[must_use]
-    pub fn can_wait(self) -> bool {
-        matches!(
-            self,
-            Self::Copy | Self::Loosen | Self::Stop | Self::DeleteKept
-        )
-    }
 }

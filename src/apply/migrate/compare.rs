@@ -23,7 +23,7 @@ impl Work<'_> {
             self.volume(&of.from, &of.name.name),
             self.volume(&of.to, &of.copy),
         );
-        self.visible(&source)?;
+        visible(&source)?;
         let clock = Clock::read(&source)?;
         if let Some(seed) = words::seed(of) {
             // Without it the copy is as good, and only takes more space.
@@ -35,7 +35,7 @@ impl Work<'_> {
             }
         }
         self.run_long(&words::refresh(of))?;
-        self.visible(&copy)?;
+        visible(&copy)?;
         for round in 1.. {
             let stale = tree::stale(&source, &copy, clock.second, DAEMONS)
                 .with_context(|| format!("comparing {} with its copy", of.name))?;
@@ -162,16 +162,6 @@ impl Work<'_> {
         )
     }
 
-    fn visible(&self, volume: &Path) -> Result<()> {
-        if volume.join("rootfs").is_dir() {
-            return Ok(());
-        }
-        bail!(
-            "{} cannot be looked into from here, so no copy could be proven to be whole",
-            volume.display()
-        )
-    }
-
     fn note(&self, how: &str, what: &str, found: &Comparison) {
         self.machine.log.line(&format!(
             "{how}: {what}: {} paths, of them every byte of {} files ({} bytes); {} differences",
@@ -181,6 +171,16 @@ impl Work<'_> {
             found.differences.len()
         ));
     }
+}
+
+fn visible(volume: &Path) -> Result<()> {
+    if volume.join("rootfs").is_dir() {
+        return Ok(());
+    }
+    bail!(
+        "{} cannot be looked into from here, so no copy could be proven to be whole",
+        volume.display()
+    )
 }
 
 fn first(found: &Comparison) -> String {

@@ -78,7 +78,7 @@ fn create(of: &Migration, source: Value) -> Vec<String> {
         "source": source,
         // The snapshots get them as theirs, so they must be what they were.
         "profiles": of.was.profiles,
-        "devices": of.inert(Some(&of.root)),
+        "devices": of.inert(&of.root),
         "config": copy_config(),
         "description": of.was.description,
     });

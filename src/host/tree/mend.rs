@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, IFlags, Mode, Timespec, Timestamps, CWD};
 
-use super::{flags, names, open, xattrs, Difference, What, KEPT_FLAGS};
+use super::{flags, names, open, quoted, xattrs, Difference, What, KEPT_FLAGS};
 
 /// What stands at a path until it is whole; nobody's own name for anything.
 const PARTIAL: &str = ".taos-setup-partial";
@@ -25,7 +25,7 @@ pub fn mend(source: &Path, copy: &Path, differences: &[Difference], last: bool) 
         let context = |error: io::Error| {
             io::Error::new(
                 error.kind(),
-                format!("mending {path:?} in the copy: {error}"),
+                format!("mending {} in the copy: {error}", quoted(path)),
             )
         };
         match what {
@@ -53,7 +53,7 @@ pub fn mend(source: &Path, copy: &Path, differences: &[Difference], last: bool) 
         attributes(&source.join(path), &copy.join(path)).map_err(|error| {
             io::Error::new(
                 error.kind(),
-                format!("mending {path:?} in the copy: {error}"),
+                format!("mending {} in the copy: {error}", quoted(path)),
             )
         })?;
     }

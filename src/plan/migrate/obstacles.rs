@@ -1,0 +1,240 @@
+//! What stands in the way of moving an instance, what does not come along, and whether there is room.
+
+use super::super::{Note, Refusal};
+use super::{is_own, looked_into, Wanted};
+use crate::facts::{root_of, Backing, Bytes, Config, Details, Facts, Instance, Pool, Server};
+use crate::step::migration::Migration;
+
+/// What a pool keeps free, as a copy-on-write filesystem needs room to change anything.
+const POOL_RESERVE: Bytes = Bytes::mib(64);
+
+/// What stands in the way of moving an instance.
+pub(super) fn obstacle(
+    server: &Server,
+    wanted: &Wanted,
+    instance: &Instance,
+    details: &Details,
+    pool: &Pool,
+    to: &str,
+) -> Result<(), Refusal> {
+    let name = &instance.reference;
+    let refuse = |what: String, hint: &str| Err(Refusal::new(what, [hint]));
+    if instance.kind != "container" {
+        return refuse(
+            format!("{name} is a virtual machine"),
+            "Incus moves those while they run: incus move NAME --storage POOL",
+        );
+    }
+    if !is_own(instance) {
+        return refuse(
+            format!("{name} is a copy or a kept original of an earlier migration"),
+            "see what it belongs to with: taos-setup migrate --status",
+        );
+    }
+    if name.name.starts_with("move-of-") {
+        return refuse(
+            format!("{name} is what a move left behind that was cut short"),
+            "compare it with its original before you rename or delete it",
+        );
+    }
+    if instance.record.ephemeral {
+        return refuse(
+            format!("{name} is ephemeral: stopping it would delete it"),
+            "make it lasting first: incus config set NAME -p ephemeral=false",
+        );
+    }
+    if !matches!(instance.status.as_str(), "Running" | "Stopped") {
+        return refuse(
+            format!("{name} is {}", instance.status),
+            "start or stop it first",
+        );
+    }
+    if pool.name == to {
+        return refuse(
+            format!("{name} is on pool {to} already"),
+            "name another pool with --to, or leave it out",
+        );
+    }
+    if wanted
+        .from
+        .as_ref()
+        .is_some_and(|from| from.as_str() != pool.name)
+    {
+        return refuse(
+            format!("{name} is on pool {}, and not where --from says", pool.name),
+            "leave --from out, or leave it out",
+        );
+    }
+    if !looked_into(&pool.driver) {
+        return refuse(
+            format!(
+                "{name} is on a {} pool, which cannot be looked into",
+                pool.driver
+            ),
+            "by hand: incus stop NAME, incus move NAME --storage POOL, incus start NAME",
+        );
+    }
+    if details.busy {
+        return refuse(
+            format!("an operation is at work on {name}"),
+            "wait until it is through (incus operation list), then run this again",
+        );
+    }
+    let uuid = instance.record.config.get("volatile.uuid");
+    let twin = server.instances.iter().find(|other| {
+        other.reference.name.starts_with("move-of-")
+            && uuid.is_some()
+            && other.record.config.get("volatile.uuid") == uuid
+    });
+    if let Some(twin) = twin {
+        return refuse(
+            format!(
+                "beside {name} there is {}, left by a move that was cut short",
+                twin.reference
+            ),
+            "compare the two, and delete the lesser one, before anything else",
+        );
+    }
+    snapshots(instance, details)
+}
+
+/// What a copy would not keep of a snapshot.
+fn snapshots(instance: &Instance, details: &Details) -> Result<(), Refusal> {
+    let name = &instance.reference;
+    let refuse = |what: String, hint: &str| Err(Refusal::new(what, [hint]));
+    for snapshot in &details.snapshots {
+        if snapshot.stateful {
+            return refuse(
+                format!(
+                    "snapshot {name}/{} holds the state of its memory",
+                    snapshot.name
+                ),
+                "delete or export it first",
+            );
+        }
+        if snapshot.profiles != instance.record.profiles {
+            return refuse(
+                format!(
+                    "snapshot {name}/{} has the profiles {}, and a copy would give it {}",
+                    snapshot.name,
+                    snapshot.profiles.join(", "),
+                    instance.record.profiles.join(", ")
+                ),
+                "delete it, or give the container those profiles, first",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What changes along, and what does not come along.
+pub(super) fn notes(server: &Server, of: &Migration, details: &Details) -> Vec<Note> {
+    let name = &of.name;
+    let mut notes = Vec::new();
+    let mut note = |what: String, hint: &str| {
+        let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
+        notes.push(Note { what, hint });
+    };
+    if !details.backups.is_empty() {
+        note(
+            format!(
+                "the backups of {name} ({}) stay with the kept original",
+                details.backups.join(", ")
+            ),
+            "export them before you let that go",
+        );
+    }
+    let sized =
+        |keys: Option<(&String, &Config)>| keys.is_some_and(|(_, it)| it.contains_key("size"));
+    for snapshot in &of.snapshots {
+        if sized(root_of(&snapshot.expanded_devices)) && !sized(root_of(&snapshot.devices)) {
+            note(
+                format!(
+                    "snapshot {name}/{} has its root size from a profile, and loses it: Incus \
+                     writes its root disk down without",
+                    snapshot.name
+                ),
+                "set it again after restoring: incus config device set NAME root size=…",
+            );
+        }
+    }
+    let attached: Vec<&str> = of
+        .was
+        .expanded_devices
+        .iter()
+        .filter(|(device, keys)| **device != of.root.0 && keys.contains_key("pool"))
+        .map(|(device, _)| device.as_str())
+        .collect();
+    if !attached.is_empty() {
+        note(
+            format!(
+                "{name} uses custom volumes ({}); they stay where they are",
+                attached.join(", ")
+            ),
+            "",
+        );
+    }
+    let size = of
+        .root
+        .1
+        .get("size")
+        .and_then(|size| size.parse::<Bytes>().ok());
+    let total = server
+        .pool(&of.to)
+        .and_then(|pool| pool.space)
+        .map(|space| space.total);
+    if let (Some(size), Some(total)) = (size, total) {
+        if size > total {
+            note(
+                format!(
+                    "the root size of {name}, {size}, is more than all of pool {}",
+                    of.to
+                ),
+                "it stays set; the pool is what limits it",
+            );
+        }
+    }
+    notes
+}
+
+/// Whether everything fits at once, on the pool and on the host, as it lands.
+pub(super) fn room(
+    facts: &Facts,
+    pool: Option<&Pool>,
+    // Of a new pool, if it has one.
+    size: Option<Bytes>,
+    moved: &[Migration],
+) -> Result<(), Refusal> {
+    let landing = moved
+        .iter()
+        .fold(Bytes(0), |sum, it| sum.saturating_add(it.landing));
+    let needed = landing.saturating_add(POOL_RESERVE);
+    let host = &facts.host.incus_filesystem;
+    let free = match pool {
+        Some(pool) => pool
+            .space
+            .map(|space| space.total.saturating_sub(space.used)),
+        None => size,
+    };
+    let refuse = |place: String, free: Bytes| {
+        Err(Refusal::new(
+            format!("{needed} may be needed, and {place} has {free} free"),
+            [
+                "migrate fewer at once, and let each original go before the next".to_owned(),
+                "or make room; nothing was touched".to_owned(),
+            ],
+        ))
+    };
+    if let Some(free) = free.filter(|free| *free < needed) {
+        let name = pool.map_or("the new pool", |pool| pool.name.as_str());
+        return refuse(format!("pool {name}"), free);
+    }
+    let on_host = pool.is_none_or(|pool| {
+        matches!(pool.backing, Backing::LoopFile { allocated, size, .. } if allocated < size)
+            || pool.driver == "dir"
+    });
+    if on_host && host.free < needed && !moved.is_empty() {
+        return refuse(host.mount_point.clone(), host.free);
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Migrations that were cut short.
+
+use anyhow::Result;
+
+use super::super::Setup;
+use crate::journal::{Lock, Progress, Record};
+use crate::plan::{approve, Pins, Yes};
+use crate::report::Ending;
+use crate::step::migration::{ran, Migration, Part};
+use crate::step::Step;
+
+impl Setup<'_> {
+    /// Deals with a migration that was cut short.  It was approved, and a container may be down: so
+    /// nobody is asked again.  Before the change of names all is taken back; from then on the copy is
+    /// proven, and it is finished.
+    pub(in crate::setup) fn go_on_migrating(
+        &mut self,
+        record: &Record,
+        of: &Migration,
+    ) -> Result<Option<Ending>> {
+        if self.manner.dry_run {
+            self.ui.say(&format!(
+                "The migration of {} of {} was cut short. Before anything else it would be \
+                 finished or taken back.",
+                of.name, record.time
+            ));
+            return Ok(Some(Ending::Planned));
+        }
+        let lock = self.lock()?;
+        self.heal(&lock, record, of)
+    }
+
+    pub(super) fn heal(
+        &mut self,
+        lock: &Lock,
+        record: &Record,
+        of: &Migration,
+    ) -> Result<Option<Ending>> {
+        let facts = self.look()?;
+        let lives = facts
+            .server()
+            .and_then(|server| of.moved(server))
+            .is_some_and(|moved| moved.status == "Running" && ran(moved));
+        let begun = record
+            .steps
+            .iter()
+            .zip(&record.progress)
+            .any(|(step, progress)| {
+                matches!(
+                    step,
+                    Step::Migrate {
+                        part: Part::Switch | Part::DeleteKept,
+                        ..
+                    }
+                ) && matches!(progress, Progress::Begun | Progress::Done)
+            });
+        let forward = lives || (begun && record.back.is_none());
+        self.ui.say(&format!(
+            "The migration of {} of {} was cut short. Before anything else it is {}.",
+            of.name,
+            record.time,
+            if forward { "finished" } else { "taken back" }
+        ));
+        let writer = lock.resume(record)?;
+        let ended = if forward {
+            let whole = approve(record.steps.clone(), &Yes::Option(Pins::All))?;
+            self.run_forwards(facts, lock, writer, &whole, &record.progress)
+        } else {
+            let why = record.back.as_deref().unwrap_or("it was cut short");
+            Some(self.run_backwards(facts, lock, writer, record, why))
+        };
+        Ok(match ended {
+            Some(Ending::Done | Ending::Failed { .. }) | None => None,
+            other => other,
+        })
+    }
+}
