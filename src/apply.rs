@@ -51,6 +51,11 @@ pub enum Outcome {
     Failed {
         error: anyhow::Error,
     },
+    /// It failed with nothing to be gained by going back; these steps are left to finish it.
+    Halted {
+        error: anyhow::Error,
+        remaining: Vec<Step>,
+    },
     /// It failed, and so did taking it back; these steps are still in place.
     Stuck {
         error: anyhow::Error,
@@ -113,6 +118,10 @@ impl Applier<'_, '_> {
             progress[index] = Progress::Begun;
             if let Err(error) = self.carry_out(step, in_doubt) {
                 (self.watch)(Event::Failed(step));
+                if !step.goes_back() {
+                    let remaining = steps[index..].to_vec();
+                    return Ok(Outcome::Halted { error, remaining });
+                }
                 return self.backwards(steps, &progress, error);
             }
             self.writer.done(index)?;

@@ -316,6 +316,18 @@ impl Step {
         }
     }
 
+    /// Whether all before it is taken back if this step fails; if not, it is tried again.
+    #[must_use]
+    pub fn goes_back(&self) -> bool {
+        !matches!(
+            self,
+            Self::Migrate {
+                part: Part::Tighten,
+                ..
+            }
+        )
+    }
+
     /// Whether a wish to stop is heard before this step.
     #[must_use]
     pub fn can_wait(&self) -> bool {

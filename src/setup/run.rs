@@ -118,6 +118,11 @@ fn ending(outcome: Outcome) -> Ending {
         Outcome::Failed { error } => Ending::Failed {
             error: format!("{error:#}"),
         },
+        Outcome::Halted { error, remaining } => Ending::Stuck {
+            error: format!("{error:#}"),
+            remaining,
+            back: false,
+        },
         Outcome::Stuck { error, remaining } => Ending::Stuck {
             error: format!("{error:#}"),
             remaining,
