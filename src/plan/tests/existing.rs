@@ -28,8 +28,7 @@ fn lvm_clones_only_with_a_thin_pool() {
     assert_eq!(
         notes(&plan),
         [
-            "pool default (lvm) copies at each launch; left as it is, because taos-setup does not \
-             replace lvm pools",
+            "pool default (lvm) copies at each launch; left as it is, because 1 instance is on it",
             "for a copy-on-write pool beside it for new agents: taos-setup --beside --pin mary",
         ]
     );
