@@ -77,6 +77,8 @@ pub struct PoolSpec {
     pub driver: String,
     /// Exactly the keys given to `incus storage create`.
     pub config: Config,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     pub place: PoolPlace,
 }
 
@@ -93,6 +95,8 @@ pub enum PoolPlace {
     Subvolume {
         path: String,
         mount_point: String,
+        /// Whether it was there, empty, before.
+        existed: bool,
     },
     Dataset {
         name: String,
@@ -172,6 +176,18 @@ impl Step {
                     .and_then(|devices| devices.get(device));
                 found == to.as_ref()
             }),
+        }
+    }
+
+    /// Whether the step has lost its object: a device cannot be given back to a profile that was
+    /// deleted since.
+    #[must_use]
+    pub fn moot(&self, facts: &Facts) -> bool {
+        match self {
+            Self::SetDevice { owner, .. } => facts
+                .server()
+                .is_some_and(|server| owner.devices(server).is_none()),
+            _ => false,
         }
     }
 

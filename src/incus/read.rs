@@ -68,6 +68,8 @@ pub(super) fn pools(text: &str) -> Result<Vec<Pool>> {
         name: String,
         driver: String,
         status: String,
+        #[serde(default)]
+        description: String,
         #[serde(default, deserialize_with = "or_null")]
         config: Config,
         #[serde(default, deserialize_with = "or_null")]
@@ -93,6 +95,7 @@ pub(super) fn pools(text: &str) -> Result<Vec<Pool>> {
                 driver: document.driver,
                 status: document.status,
                 reason: None,
+                description: document.description,
                 config: document.config,
                 users,
                 stray_files,

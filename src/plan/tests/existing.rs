@@ -218,3 +218,15 @@ fn a_profile_on_another_pool_that_clones_stays_there() {
     );
     assert_eq!(planned(sample), [""; 0]);
 }
+
+#[test]
+fn a_pool_in_use_that_copies_is_not_given_the_launches() {
+    let sample = Sample::set_up("btrfs")
+        .pool("slow", "dir")
+        .instance("mary")
+        .own_device("mary", "root", "disk path=/ pool=slow");
+    assert_says(
+        &refused(sample, &named("slow")),
+        &["pool slow (dir) copies at each launch", "--driver dir"],
+    );
+}
