@@ -257,17 +257,24 @@ pub(super) fn space(text: &str) -> Result<Space> {
 pub(super) fn pool_warnings(text: &str) -> Result<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     struct Document {
+        #[serde(rename = "type")]
+        kind: String,
+        status: String,
         entity_url: String,
         last_message: String,
         last_seen_at: String,
     }
     let mut documents: Vec<Document> = parse(text, "the warnings")?;
+    documents
+        .retain(|found| found.kind == "Storage pool unavailable" && found.status != "resolved");
     documents.sort_by(|a, b| a.last_seen_at.cmp(&b.last_seen_at));
     Ok(documents
         .into_iter()
         .filter_map(|document| {
-            let path = document.entity_url.strip_prefix("/1.0/storage-pools/")?;
-            let name = path.split(['?', '/']).next()?;
+            // Incus 6.0 names the pool only by the path in its message.
+            let url = document.entity_url.strip_prefix("/1.0/storage-pools/");
+            let path = || Some(document.last_message.split_once("/storage-pools/")?.1);
+            let name = url.or_else(path)?.split(['?', '/', '"', ' ']).next()?;
             Some((unescape(name), document.last_message))
         })
         .collect())
@@ -394,6 +401,30 @@ mod tests {
             .is_empty());
         let pool = r#"{"type":"sync","metadata":[{"name":"x","driver":"dir","status":"Created","config":null,"used_by":null}]}"#;
         assert_eq!(pools(pool).unwrap()[0].name, "x");
+    }
+
+    #[test]
+    fn warnings_are_told_apart_by_their_pool() {
+        let warning = |status: &str, url: &str, message: &str| {
+            format!(
+                r#"{{"type":"Storage pool unavailable","status":"{status}","entity_url":"{url}",
+                "last_message":"{message}","last_seen_at":"2026-01-01"}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"type":"sync","metadata":[{},{},{}]}}"#,
+            warning(
+                "new",
+                "",
+                r#"mount \"x\" on \"/var/lib/incus/storage-pools/default\" failed"#
+            ),
+            warning("new", "/1.0/storage-pools/a%20b", "no such file"),
+            warning("resolved", "/1.0/storage-pools/old", "long ago"),
+        );
+        let found = pool_warnings(&text).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found["a b"], "no such file");
+        assert!(found["default"].starts_with("mount"));
     }
 
     #[test]

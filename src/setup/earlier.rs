@@ -44,7 +44,7 @@ impl Setup<'_> {
             if !self.manner.yes {
                 facts = self.look()?;
                 if backwards(&facts, &record.made())? != steps {
-                    bail!(changed_meanwhile(self.command));
+                    bail!(changed_meanwhile(&self.manner.command));
                 }
             }
         }

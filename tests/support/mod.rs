@@ -329,6 +329,10 @@ impl Host {
     /// What the API says, its `metadata` only.
     pub fn query(&self, path: &str) -> Value {
         let answer = self.incus(&["query", path]);
+        // Go's nil becomes no text at all.
+        if answer.is_empty() {
+            return Value::Null;
+        }
         serde_json::from_str(&answer)
             .unwrap_or_else(|e| panic!("reading the answer to `incus query {path}`: {e}: {answer}"))
     }
