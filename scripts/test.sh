@@ -83,7 +83,9 @@ prepare() {
     say "Installing what the tests need, where it is missing:"
     if [ "$(package_manager)" = apt-get ]; then
         apt_get update
-        install_packages btrfs-progs dnsmasq-base busybox-static shellcheck iproute2 util-linux mount e2fsprogs procps
+        # Either busybox does; they conflict with each other.
+        command -v busybox >/dev/null || install_packages busybox-static
+        install_packages btrfs-progs dnsmasq-base shellcheck iproute2 util-linux mount e2fsprogs procps
     fi
     install_incus
     ensure_toolchain .

@@ -156,7 +156,7 @@ impl Applier<'_, '_> {
                 continue;
             }
             if let (None, Some(undo)) = (&trouble, step.undo()) {
-                if !undo.holds(self.facts) {
+                if !undo.holds(self.facts) && !undo.moot(self.facts) {
                     self.writer.undo(index)?;
                     trouble = self.carry_out(&undo, true).err();
                 }

@@ -215,10 +215,11 @@ impl Cli {
 
     /// How to be asked.
     #[must_use]
-    pub fn manner(&self) -> Manner {
+    pub fn manner(&self, command: &str) -> Manner {
         Manner {
             yes: self.yes,
             dry_run: self.dry_run,
+            command: command.to_owned(),
         }
     }
 

@@ -4,18 +4,20 @@
 //! effect it speaks of.  A run that was killed leaves a file without an `end`; the next run
 //! finishes or takes back that one first.  The last line may be torn, and is not believed then.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context as _, Result};
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::step::Step;
+
+mod lock;
+
+pub(crate) use lock::inherit;
+pub use lock::{Lock, NotLocked};
 
 /// The format of the files; a file of another one is not touched.
 const FORMAT: u32 = 1;
@@ -202,102 +204,7 @@ fn read(path: &Path) -> Result<Option<Record>> {
     Ok(record)
 }
 
-/// The right to write the journal: at most one process has it.
-pub struct Lock {
-    folder: PathBuf,
-    file: Flock<File>,
-}
-
-/// Why the lock could not be had.
-#[derive(Debug)]
-pub enum NotLocked {
-    /// Another run has it; its process and when it began.
-    Held { by: String },
-    /// The folder or file cannot be used.
-    Failed(anyhow::Error),
-}
-
 impl Lock {
-    /// Takes the lock.
-    ///
-    /// The commands of a run inherit it, so it is held as long as the last command of a killed run
-    /// is still at work; for that one it waits up to `patience`, calling `waiting` once.
-    ///
-    /// # Errors
-    /// If another run has it, or its file cannot be made.
-    pub fn acquire(
-        folder: &Path,
-        patience: Duration,
-        waiting: impl FnOnce(),
-    ) -> Result<Self, NotLocked> {
-        let open = || -> Result<File> {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .with_context(|| format!("creating {}", folder.display()))?;
-            let path = folder.join("lock");
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(nix::libc::O_NOFOLLOW)
-                .open(&path)
-                .with_context(|| format!("opening {}", path.display()))
-        };
-        let mut file = open().map_err(NotLocked::Failed)?;
-        let begun = Instant::now();
-        let mut waiting = Some(waiting);
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => {
-                    let mut lock = Self {
-                        folder: folder.to_owned(),
-                        file: lock,
-                    };
-                    lock.sign().map_err(NotLocked::Failed)?;
-                    return Ok(lock);
-                }
-                Err((mut returned, nix::errno::Errno::EWOULDBLOCK)) => {
-                    let holder = holder(&mut returned);
-                    if holder.alive || begun.elapsed() > patience {
-                        return Err(NotLocked::Held { by: holder.words });
-                    }
-                    if let Some(waiting) = waiting.take() {
-                        waiting();
-                    }
-                    std::thread::sleep(Duration::from_millis(50));
-                    file = returned;
-                }
-                Err((_, errno)) => {
-                    return Err(NotLocked::Failed(
-                        anyhow::Error::from(errno).context("locking the journal"),
-                    ))
-                }
-            }
-        }
-    }
-
-    fn sign(&mut self) -> Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        write!(
-            self.file,
-            "{} {}",
-            std::process::id(),
-            crate::host::log::now()
-        )?;
-        Ok(())
-    }
-
-    /// What commands inherit to hold the lock, too.
-    #[must_use]
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-
     /// Begins the journal of a new run.
     ///
     /// # Errors
@@ -365,24 +272,6 @@ impl Lock {
     }
 }
 
-struct Holder {
-    words: String,
-    alive: bool,
-}
-
-fn holder(file: &mut File) -> Holder {
-    let mut text = String::new();
-    let read = file
-        .seek(SeekFrom::Start(0))
-        .and_then(|_| file.read_to_string(&mut text));
-    let (pid, since) = text.split_once(' ').unwrap_or_default();
-    Holder {
-        // Not to be read is to be taken for alive.
-        alive: read.is_err() || Path::new("/proc").join(pid).exists(),
-        words: format!("process {pid}, since {since}"),
-    }
-}
-
 /// An open journal.  Every call is on the disk before it returns.
 pub struct Writer<'lock> {
     file: File,
@@ -443,133 +332,5 @@ impl Writer<'_> {
     }
 }
 
-/// Lets programs started from now on inherit a descriptor, or no longer.
-pub(crate) fn inherit(descriptor: BorrowedFd<'_>, inherited: bool) {
-    use nix::fcntl::{fcntl, FcntlArg, FdFlag};
-    let flags = if inherited {
-        FdFlag::empty()
-    } else {
-        FdFlag::FD_CLOEXEC
-    };
-    // It only fails for a descriptor that is not open.
-    let _ = fcntl(descriptor, FcntlArg::F_SETFD(flags));
-    debug_assert!(descriptor.as_raw_fd() > 2);
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::step::NetworkSpec;
-
-    fn steps() -> Vec<Step> {
-        ["one", "two"]
-            .map(|name| Step::CreateNetwork {
-                network: NetworkSpec {
-                    name: name.into(),
-                    fallback: "10.1.2.1/24".into(),
-                },
-            })
-            .to_vec()
-    }
-
-    fn lock(folder: &Path) -> Lock {
-        Lock::acquire(folder, Duration::ZERO, || ())
-            .map_err(|_| "locked")
-            .unwrap()
-    }
-
-    #[test]
-    fn a_run_is_read_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(records(&folder.path().join("none")).unwrap().is_empty());
-        let lock = lock(folder.path());
-        let mut writer = lock.begin(&steps()).unwrap();
-        writer.begin(0).unwrap();
-        writer.done(0).unwrap();
-        writer.begin(1).unwrap();
-        let record = records(folder.path()).unwrap().remove(0);
-        assert_eq!(record.steps, steps());
-        assert_eq!(record.progress, [Progress::Done, Progress::Begun]);
-        assert_eq!((record.end, record.back.clone()), (None, None));
-        assert_eq!(record.remaining(), steps()[1..]);
-        let mut writer = lock.resume(&record).unwrap();
-        writer.back("why").unwrap();
-        writer.undo(1).unwrap();
-        writer.undone(1).unwrap();
-        assert!(
-            lock.resume(&record).is_err(),
-            "a record that is out of date"
-        );
-        let record = records(folder.path()).unwrap().remove(0);
-        assert_eq!(record.progress, [Progress::Done, Progress::Undone]);
-        assert_eq!(record.back.as_deref(), Some("why"));
-        writer.end(End::Undone).unwrap();
-        assert_eq!(records(folder.path()).unwrap()[0].end, Some(End::Undone));
-    }
-
-    #[test]
-    fn runs_are_in_their_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let lock = lock(folder.path());
-        for _ in 0..11 {
-            lock.begin(&steps()).unwrap().end(End::Completed).unwrap();
-        }
-        let mut writer = lock.begin(&steps()[..1]).unwrap();
-        writer.skipped(0).unwrap();
-        let found = records(folder.path()).unwrap();
-        assert_eq!(found.len(), 12);
-        assert_eq!(found[11].progress, [Progress::Skipped]);
-        assert!(found[11].made().is_empty());
-    }
-
-    #[test]
-    fn torn_at_any_byte_it_tells_what_was_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let lock = lock(folder.path());
-        let mut writer = lock.begin(&steps()).unwrap();
-        writer.begin(0).unwrap();
-        writer.done(0).unwrap();
-        writer.begin(1).unwrap();
-        let path = folder.path().join("run-000001.jsonl");
-        let whole = fs::read(&path).unwrap();
-        let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
-        for length in 0..=whole.len() {
-            fs::write(&path, &whole[..length]).unwrap();
-            let found = records(folder.path()).unwrap();
-            if length <= first {
-                assert!(found.is_empty(), "{length}");
-                continue;
-            }
-            // What is appended to a torn line must not become part of it.
-            lock.resume(&found[0]).unwrap().end(End::Completed).unwrap();
-            let again = records(folder.path()).unwrap().remove(0);
-            assert_eq!(again.progress, found[0].progress, "{length}");
-            assert_eq!(again.end, Some(End::Completed), "{length}");
-        }
-    }
-
-    #[test]
-    fn a_damaged_journal_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        for text in [
-            "nonsense\n",
-            "{\"begin\":0}\n",
-            "{\"approved\":{\"format\":99,\"program\":\"\",\"time\":\"\",\"steps\":[]}}\n",
-        ] {
-            fs::write(folder.path().join("run-000001.jsonl"), text).unwrap();
-            assert!(records(folder.path()).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_second_run_is_told_of_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let _lock = lock(folder.path());
-        match Lock::acquire(folder.path(), Duration::ZERO, || ()) {
-            Err(NotLocked::Held { by }) => {
-                assert!(by.contains(&std::process::id().to_string()), "{by}");
-            }
-            _ => panic!("locked twice"),
-        }
-    }
-}
+mod tests;

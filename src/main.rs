@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
-use taos_setup::host::{log::Log, Bounds, Machine, Paths, Signals};
+use taos_setup::host::{command::shown, log::Log, Bounds, Machine, Paths, Signals};
 use taos_setup::report;
 use taos_setup::ui::Ui;
 use taos_setup::{apply, incus, journal, look, setup, status};
@@ -21,10 +21,13 @@ fn main() -> ExitCode {
         // Errors of steps are endings of a report; what arrives here came before any of them.
         Err(error) => {
             let message = format!("{error:#}");
-            let hints = [format!(
+            let mut hints = vec![format!(
                 "nothing was changed; the log is {}",
                 Paths::from_environment().log.display()
             )];
+            if message.contains("Required tool") {
+                hints.push("install the tool that Incus names, then run this again".into());
+            }
             if cli.json {
                 println!("{}", report::error_json(cli.name(), 3, &message, &hints));
             }
@@ -47,12 +50,10 @@ fn run(cli: &Cli) -> Result<u8> {
     } else {
         Log::none()
     };
-    let arguments: Vec<String> = std::env::args().collect();
-    log.line(&format!(
-        "taos-setup {}: {}",
-        env!("CARGO_PKG_VERSION"),
-        arguments.join(" ")
-    ));
+    let mut command = vec!["taos-setup".to_owned()];
+    command.extend(std::env::args().skip(1));
+    let command = shown(&command);
+    log.line(&format!("version {}: {command}", env!("CARGO_PKG_VERSION")));
     let machine = Machine {
         bounds: Bounds::from_query(cli.bound()),
         verbose: cli.verbose,
@@ -62,11 +63,11 @@ fn run(cli: &Cli) -> Result<u8> {
     };
     let report = match &cli.command {
         Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, *probe),
-        Some(Command::Undo) => setup::undo(&machine, &ui, cli.goal(), &cli.manner())?,
+        Some(Command::Undo) => setup::undo(&machine, &ui, cli.goal(), &cli.manner(&command))?,
         Some(Command::Migrate(options)) => {
-            setup::migrate(&machine, &ui, options.asked(), &cli.manner())?
+            setup::migrate(&machine, &ui, options.asked(), &cli.manner(&command))?
         }
-        None => setup::set_up(&machine, &ui, cli.goal(), &cli.manner())?,
+        None => setup::set_up(&machine, &ui, cli.goal(), &cli.manner(&command))?,
     };
     ui.show_ending(&report);
     let code = report.ending.exit_code();

@@ -21,6 +21,7 @@ mod pool;
 mod profiles;
 #[cfg(test)]
 mod samples;
+mod situation;
 mod size;
 #[cfg(test)]
 mod tests;

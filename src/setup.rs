@@ -24,6 +24,8 @@ pub struct Manner {
     pub yes: bool,
     /// `--dry-run`: shows the plan and changes nothing.
     pub dry_run: bool,
+    /// The command as typed, for hints.
+    pub command: String,
 }
 
 /// Looks, plans, asks, applies, and says what is different now.
@@ -49,8 +51,6 @@ struct Setup<'a> {
     ui: &'a Ui,
     manner: &'a Manner,
     goal: Goal,
-    /// As typed, for hints.
-    command: &'static str,
     migrating: Migrating,
     report: Report,
 }
@@ -68,11 +68,6 @@ impl<'a> Setup<'a> {
             ui,
             manner,
             goal,
-            command: if name == "undo" {
-                "taos-setup undo"
-            } else {
-                "taos-setup"
-            },
             migrating: Migrating::default(),
             report: Report::new(name),
         }
@@ -83,7 +78,7 @@ impl<'a> Setup<'a> {
         let ending = if nix::unistd::geteuid().is_root() {
             story(&mut self)
         } else {
-            Err(not_root(self.command).into())
+            Err(not_root(&self.manner.command).into())
         };
         let ending = match ending {
             Ok(ending) => ending,
@@ -167,7 +162,7 @@ impl<'a> Setup<'a> {
             return planned.approve(&Yes::Option(self.goal.pins.clone()));
         }
         if !self.ui.interactive() {
-            let command = self.command;
+            let command = &self.manner.command;
             return Err(Refusal::new(
                 "there is no terminal to ask on, and no --yes",
                 [

@@ -85,6 +85,8 @@ pub struct PoolSpec {
     pub driver: String,
     /// Exactly the keys given to `incus storage create`.
     pub config: Config,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     pub place: PoolPlace,
 }
 
@@ -101,6 +103,8 @@ pub enum PoolPlace {
     Subvolume {
         path: String,
         mount_point: String,
+        /// Whether it was there, empty, before.
+        existed: bool,
     },
     Dataset {
         name: String,
@@ -182,6 +186,18 @@ impl Step {
                 found == to.as_ref()
             }),
             Self::Migrate { part, of } => migration::holds(*part, of, facts),
+        }
+    }
+
+    /// Whether the step has lost its object: a device cannot be given back to a profile that was
+    /// deleted since.
+    #[must_use]
+    pub fn moot(&self, facts: &Facts) -> bool {
+        match self {
+            Self::SetDevice { owner, .. } => facts
+                .server()
+                .is_some_and(|server| owner.devices(server).is_none()),
+            _ => false,
         }
     }
 
@@ -314,56 +330,6 @@ impl Step {
             Self::Migrate { of, .. } => Some(&of.name),
             _ => None,
         }
-    }
-
-    /// Whether all before it is taken back if this step fails; if not, it is tried again.
-    #[must_use]
-    pub fn goes_back(&self) -> bool {
-        !matches!(
-            self,
-            Self::Migrate {
-                part: Part::Tighten,
-                ..
-            }
-        )
-    }
-
-    /// Whether a wish to stop is heard before this step.
-    #[must_use]
-    pub fn can_wait(&self) -> bool {
-        match self {
-            Self::Migrate { part, .. } => part.can_wait(),
-            _ => true,
-        }
-    }
-
-    /// The container that the step migrates, if it migrates one.
-    #[must_use]
-    pub fn migrates(&self) -> Option<&Migration> {
-        match self {
-            Self::Migrate { of, .. } => Some(of),
-            _ => None,
-        }
-    }
-
-    /// The step as others may see it: without the values of a container's configuration, some of
-    /// which are secret.
-    #[must_use]
-    pub fn without_secrets(&self) -> Step {
-        let mut step = self.clone();
-        if let Self::Migrate { of, .. } = &mut step {
-            of.was
-                .config
-                .values_mut()
-                .for_each(|value| "…".clone_into(value));
-            let devices = of
-                .devices
-                .values_mut()
-                .chain(of.was.expanded_devices.values_mut());
-            devices.for_each(Config::clear);
-            of.snapshots.clear();
-        }
-        step
     }
 }
 

@@ -1,12 +1,10 @@
 //! The only prompts, bars and colours.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::time::Duration;
 
 use dialoguer::console::{style, Term};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::apply::{commands, Event};
+use crate::apply::commands;
 use crate::facts::{root_of, Facts, Incus};
 use crate::host::Signals;
 use crate::plan::{launch_profiles, Choice, Plan};
@@ -15,6 +13,9 @@ use crate::status::{pool_line, Status};
 use crate::step::Step;
 
 mod migrate;
+mod steps;
+
+pub use steps::Steps;
 
 /// How much is said, and where.
 pub struct Ui {
@@ -465,53 +466,4 @@ fn remaining_lines(remaining: &[Step]) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// Steps as they are done: a spinner on a terminal, lines elsewhere.
-pub struct Steps<'a> {
-    ui: &'a Ui,
-    bar: std::cell::RefCell<Option<ProgressBar>>,
-}
-
-impl Steps<'_> {
-    /// Shows what is happening.
-    pub fn event(&self, event: Event<'_>) {
-        match event {
-            Event::Begin(step) => self.begin(step),
-            Event::Done(step, time) => {
-                self.end(&format!(
-                    "  ✓ {} ({:.1} s)",
-                    step.describe(),
-                    time.as_secs_f64()
-                ));
-            }
-            Event::Skipped(step) => self.end(&format!("  ✓ {} (was so already)", step.describe())),
-            Event::Failed(step) => self.end(&format!("  ✗ {}", step.describe())),
-            Event::Back(crate::apply::ASKED) => {}
-            Event::Back(why) => {
-                self.end(&format!("  Taking back what was done, because: {why}"));
-            }
-        }
-    }
-
-    fn begin(&self, step: &Step) {
-        if self.ui.quiet || !std::io::stderr().is_terminal() {
-            return;
-        }
-        let bar = ProgressBar::new_spinner().with_message(format!("{}…", step.describe()));
-        if let Ok(style) = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(120));
-        self.bar.replace(Some(bar));
-    }
-
-    fn end(&self, line: &str) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-        if !self.ui.quiet {
-            self.ui.print(&self.ui.wrapped(line, "", "    "));
-        }
-    }
 }

@@ -107,13 +107,18 @@ pub(super) fn perform(machine: &Machine, lock: BorrowedFd<'_>, step: &Step) -> R
     }
 }
 
-/// The subvolume that a deleted pool was.
+/// The subvolume that a deleted pool was, if it was made for it.
 fn subvolume_of(step: &Step) -> Option<&str> {
     match step {
         Step::DeletePool {
             pool:
                 PoolSpec {
-                    place: PoolPlace::Subvolume { path, .. },
+                    place:
+                        PoolPlace::Subvolume {
+                            path,
+                            existed: false,
+                            ..
+                        },
                     ..
                 },
         } => Some(path),

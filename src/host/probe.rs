@@ -81,6 +81,8 @@ pub fn backing(driver: &str, config: &Config) -> Backing {
         _ if is_block_device(path) => Backing::Device {
             path: source.clone(),
         },
+        // Its file is gone.
+        (Err(_), "btrfs") if path.extension().is_some_and(|end| end == "img") => Backing::Unknown,
         (_, "btrfs") if path.is_absolute() => Backing::Subvolume {
             path: source.clone(),
         },

@@ -24,6 +24,9 @@ pub fn commands_of(step: &Step) -> Commands {
         Step::CreatePool { pool } => {
             let mut argv = incus(&["storage", "create", &pool.name, &pool.driver]);
             argv.extend(keys(&pool.config));
+            if !pool.description.is_empty() {
+                argv.push(format!("--description={}", pool.description));
+            }
             commands.run.push(argv);
         }
         Step::DeletePool { pool } => {

@@ -8,10 +8,13 @@ use serde::de::DeserializeOwned;
 use serde::Deserialize;
 
 use crate::facts::{
-    root_of, Bytes, Config, Devices, Image, Instance, Network, Pool, PoolUser, Profile, Record,
-    Reference, Server, Snapshot, Space,
+    Bytes, Config, Devices, Image, Network, Pool, PoolUser, Profile, Reference, Server, Space,
 };
 use crate::host;
+
+mod instances;
+
+pub(super) use instances::{busy, instances, projects, snapshots, status};
 
 pub(super) fn server(text: &str) -> Result<Server> {
     #[derive(Deserialize, Default)]
@@ -68,6 +71,8 @@ pub(super) fn pools(text: &str) -> Result<Vec<Pool>> {
         name: String,
         driver: String,
         status: String,
+        #[serde(default)]
+        description: String,
         #[serde(default, deserialize_with = "or_null")]
         config: Config,
         #[serde(default, deserialize_with = "or_null")]
@@ -93,6 +98,7 @@ pub(super) fn pools(text: &str) -> Result<Vec<Pool>> {
                 driver: document.driver,
                 status: document.status,
                 reason: None,
+                description: document.description,
                 config: document.config,
                 users,
                 stray_files,
@@ -116,136 +122,6 @@ pub(super) fn profiles(text: &str) -> Result<Vec<Profile>> {
         .map(|document| Profile {
             reference: Reference::new(document.project, document.name),
             devices: document.devices,
-        })
-        .collect())
-}
-
-/// The instances; `profiles` tells which projects have profiles of their own.
-pub(super) fn instances(text: &str, profiles: &[Profile]) -> Result<Vec<Instance>> {
-    #[derive(Deserialize)]
-    struct Document {
-        name: String,
-        project: String,
-        #[serde(rename = "type")]
-        kind: String,
-        status: String,
-        #[serde(default, deserialize_with = "or_null")]
-        config: Config,
-        #[serde(default, deserialize_with = "or_null")]
-        devices: Devices,
-        #[serde(default, deserialize_with = "or_null")]
-        expanded_devices: Devices,
-        #[serde(default, deserialize_with = "or_null")]
-        profiles: Vec<String>,
-        #[serde(default)]
-        architecture: String,
-        #[serde(default)]
-        description: String,
-        #[serde(default)]
-        ephemeral: bool,
-        #[serde(default)]
-        stateful: bool,
-        #[serde(default)]
-        last_used_at: String,
-    }
-    let documents: Vec<Document> = parse(text, "the instances")?;
-    Ok(documents
-        .into_iter()
-        .map(|document| {
-            let pool =
-                root_of(&document.expanded_devices).and_then(|(_, keys)| keys.get("pool").cloned());
-            let project = document.project;
-            // A project without profiles of its own uses those of `default`.
-            let own = profiles
-                .iter()
-                .any(|profile| profile.reference.project == project);
-            let profile_project = if own { &project } else { "default" };
-            Instance {
-                scratch: document.config.get("user.taos-setup.scratch").cloned(),
-                record: Record {
-                    architecture: document.architecture,
-                    config: document.config,
-                    expanded_devices: document.expanded_devices,
-                    profiles: document.profiles.clone(),
-                    description: document.description,
-                    ephemeral: document.ephemeral,
-                    stateful: document.stateful,
-                    last_used_at: document.last_used_at,
-                },
-                profiles: document
-                    .profiles
-                    .into_iter()
-                    .map(|name| Reference::new(profile_project, name))
-                    .collect(),
-                reference: Reference::new(project, document.name),
-                kind: document.kind,
-                status: document.status,
-                devices: document.devices,
-                pool,
-            }
-        })
-        .collect())
-}
-
-/// What is told of one instance beside its configuration: its snapshots, and its backups' names.
-pub(super) fn snapshots(text: &str) -> Result<(Vec<Snapshot>, Vec<String>)> {
-    #[derive(Deserialize, Default)]
-    struct Document {
-        #[serde(default, deserialize_with = "or_null")]
-        snapshots: Vec<Snapshot>,
-        #[serde(default, deserialize_with = "or_null")]
-        backups: Vec<Backup>,
-    }
-    #[derive(Deserialize)]
-    struct Backup {
-        name: String,
-    }
-    let document: Document = parse(text, "an instance's snapshots")?;
-    let names = document.backups.into_iter().map(|backup| backup.name);
-    Ok((document.snapshots, names.collect()))
-}
-
-pub(super) fn projects(text: &str) -> Result<BTreeMap<String, Config>> {
-    #[derive(Deserialize)]
-    struct Document {
-        name: String,
-        #[serde(default, deserialize_with = "or_null")]
-        config: Config,
-    }
-    let documents: Vec<Document> = parse(text, "the projects")?;
-    Ok(documents
-        .into_iter()
-        .map(|document| (document.name, document.config))
-        .collect())
-}
-
-pub(super) fn status(text: &str) -> Result<String> {
-    #[derive(Deserialize, Default)]
-    struct Document {
-        status: String,
-    }
-    let document: Document = parse(text, "an instance's state")?;
-    Ok(document.status)
-}
-
-/// The instances that operations are at work on, as the ends of their URLs.
-pub(super) fn busy(text: &str) -> Result<Vec<Reference>> {
-    #[derive(Deserialize)]
-    struct Operation {
-        status_code: u32,
-        #[serde(default, deserialize_with = "or_null")]
-        resources: BTreeMap<String, Vec<String>>,
-    }
-    let document: BTreeMap<String, Vec<Operation>> = parse(text, "the operations")?;
-    Ok(document
-        .into_values()
-        .flatten()
-        // Below 200 an operation is not through.
-        .filter(|operation| operation.status_code < 200)
-        .flat_map(|operation| operation.resources.into_values().flatten())
-        .filter_map(|url| match user(&url) {
-            PoolUser::Instance { name } => Some(name),
-            _ => None,
         })
         .collect())
 }
@@ -337,17 +213,24 @@ pub(super) fn space(text: &str) -> Result<Space> {
 pub(super) fn pool_warnings(text: &str) -> Result<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     struct Document {
+        #[serde(rename = "type")]
+        kind: String,
+        status: String,
         entity_url: String,
         last_message: String,
         last_seen_at: String,
     }
     let mut documents: Vec<Document> = parse(text, "the warnings")?;
+    documents
+        .retain(|found| found.kind == "Storage pool unavailable" && found.status != "resolved");
     documents.sort_by(|a, b| a.last_seen_at.cmp(&b.last_seen_at));
     Ok(documents
         .into_iter()
         .filter_map(|document| {
-            let path = document.entity_url.strip_prefix("/1.0/storage-pools/")?;
-            let name = path.split(['?', '/']).next()?;
+            // Incus 6.0 names the pool only by the path in its message.
+            let url = document.entity_url.strip_prefix("/1.0/storage-pools/");
+            let path = || Some(document.last_message.split_once("/storage-pools/")?.1);
+            let name = url.or_else(path)?.split(['?', '/', '"', ' ']).next()?;
             Some((unescape(name), document.last_message))
         })
         .collect())
@@ -474,6 +357,30 @@ mod tests {
             .is_empty());
         let pool = r#"{"type":"sync","metadata":[{"name":"x","driver":"dir","status":"Created","config":null,"used_by":null}]}"#;
         assert_eq!(pools(pool).unwrap()[0].name, "x");
+    }
+
+    #[test]
+    fn warnings_are_told_apart_by_their_pool() {
+        let warning = |status: &str, url: &str, message: &str| {
+            format!(
+                r#"{{"type":"Storage pool unavailable","status":"{status}","entity_url":"{url}",
+                "last_message":"{message}","last_seen_at":"2026-01-01"}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"type":"sync","metadata":[{},{},{}]}}"#,
+            warning(
+                "new",
+                "",
+                r#"mount \"x\" on \"/var/lib/incus/storage-pools/default\" failed"#
+            ),
+            warning("new", "/1.0/storage-pools/a%20b", "no such file"),
+            warning("resolved", "/1.0/storage-pools/old", "long ago"),
+        );
+        let found = pool_warnings(&text).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found["a b"], "no such file");
+        assert!(found["default"].starts_with("mount"));
     }
 
     #[test]

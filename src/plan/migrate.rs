@@ -6,7 +6,7 @@ mod obstacles;
 pub use kept::{finish, kept};
 use obstacles::{notes, obstacle, room};
 
-use super::pool::free_pool_name;
+use super::situation::free_pool_name;
 use super::{goal::matches, Approved, Goal, Note, Plan, Planner, PoolName, Refusal};
 use crate::facts::{root_of, Bytes, Config, Facts, Instance, Pool, Reference, Server};
 use crate::step::migration::{Migration, Restriction, COPY_MARK, KEPT_MARK, LOW_LEVEL};

@@ -96,17 +96,30 @@ fn free_name(interfaces: &BTreeSet<String>) -> String {
         .unwrap_or_default()
 }
 
-/// A /24 in 10.0.0.0/8 that no known network overlaps, as the bridge's address in it.
+/// A /24 of the private ranges that no known network overlaps, as the bridge's address in it.
 ///
 /// Begins at a place that differs between machines: two that are joined by a VPN one day should
 /// not have taken the same one.
 fn free_subnet(taken: &[Ipv4Network], seed: u64) -> String {
-    // Coprime with 2^16, so that every subnet comes up once.
-    const STRIDE: u64 = 7919;
-    (0..1u64 << 16)
-        .map(|step| (seed.wrapping_add(step.wrapping_mul(STRIDE)) & 0xffff) as u32)
-        .map(|number| Ipv4Network {
-            address: Ipv4Addr::from((10 << 24) | (number << 8) | 1),
+    // Odd, so coprime with each range's size, so that every subnet comes up once.
+    const STRIDE: u32 = 7919;
+    let seed = u32::try_from(seed & 0xffff).unwrap_or_default();
+    // The first address, and how many bits number the /24s in it (RFC 1918).
+    let ranges = [
+        (Ipv4Addr::new(10, 0, 0, 1), 16),
+        (Ipv4Addr::new(172, 16, 0, 1), 12),
+        (Ipv4Addr::new(192, 168, 0, 1), 8),
+    ];
+    ranges
+        .into_iter()
+        .flat_map(|(first, bits)| {
+            (0..1u32 << bits).map(move |step| {
+                let number = seed.wrapping_add(step.wrapping_mul(STRIDE)) & ((1 << bits) - 1);
+                Ipv4Addr::from(u32::from(first) | (number << 8))
+            })
+        })
+        .map(|address| Ipv4Network {
+            address,
             prefix: 24,
         })
         .find(|candidate| !taken.iter().any(|network| network.overlaps(*candidate)))
@@ -137,7 +150,12 @@ mod tests {
             assert!(found.address.octets()[1] >= 192, "{found}");
             assert_eq!(found.address.octets()[3], 1);
         }
-        assert_eq!(free_subnet(&[network("10.0.0.0/8")], 3), "none");
+        let mut taken = vec![network("10.0.0.0/8")];
+        assert_eq!(free_subnet(&taken, 3), "172.16.3.1/24");
+        taken.push(network("172.16.0.0/12"));
+        assert_eq!(free_subnet(&taken, 257), "192.168.1.1/24");
+        taken.push(network("192.168.0.0/16"));
+        assert_eq!(free_subnet(&taken, 3), "none");
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Planner {
             name: name.to_owned(),
             driver: driver.to_owned(),
             config: config(driver, &place, goal.preallocate),
+            description: String::new(),
             place,
         };
         Ok((pool, hold))
@@ -128,7 +129,14 @@ fn place(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolPlace
         None => match driver {
             "btrfs" => btrfs_place(host, name).map_or_else(
                 || loop_file(host, driver, name, goal),
-                |(path, mount_point)| Ok(PoolPlace::Subvolume { path, mount_point }),
+                |(path, mount_point)| {
+                    let existed = host.places.iter().any(|place| place.path == path);
+                    Ok(PoolPlace::Subvolume {
+                        path,
+                        mount_point,
+                        existed,
+                    })
+                },
             ),
             _ => zpool_place(host, name).map_or_else(|| loop_file(host, driver, name, goal), Ok),
         },
@@ -260,6 +268,7 @@ fn named_place(source: &SourcePath, driver: &str, name: &str) -> Result<PoolPlac
         ) if source.filesystem.kind == "btrfs" => Ok(PoolPlace::Subvolume {
             path,
             mount_point: source.filesystem.mount_point.clone(),
+            existed: source.kind == SourceKind::EmptyDirectory { subvolume: true },
         }),
         (SourceKind::Nothing { parent: true }, "btrfs") => Err(Refusal::new(
             format!(
@@ -271,7 +280,7 @@ fn named_place(source: &SourcePath, driver: &str, name: &str) -> Result<PoolPlac
                 "or leave --source out for a pool in a file".to_owned(),
             ],
         )),
-        (SourceKind::EmptyDirectory { .. }, _) => refuse(
+        (SourceKind::EmptyDirectory { subvolume: false }, "btrfs") => refuse(
             format!("--source {path} is a folder and no subvolume; Incus refuses that"),
             "remove the empty folder, or name a path that is not there yet",
         ),

@@ -2,27 +2,10 @@
 
 use super::goal::matches;
 use super::place::{keeps_blocks, refuse_unholding};
-use super::{Choice, DriverChoice, Goal, Pins, Planner, Refusal};
-use crate::facts::{root_of, Backing, Bytes, Pool, PoolUser, Reference, Server};
-use crate::step::{in_use, Owner, PoolPlace, PoolSpec, Step};
-
-/// The name a pool gets beside one that is kept.
-pub(super) const BESIDE: &str = "taos";
-/// The name of a first pool.  `incus-user` writes it into the profiles it makes.
-pub(super) const DEFAULT: &str = "default";
-
-/// What is to become of the pool that launches use.
-#[derive(Debug, PartialEq)]
-enum Situation {
-    /// There is none: make it.
-    Create(String),
-    /// It clones already, or copying is what was asked for.
-    Keep(String),
-    /// It copies, and nothing is on it: make it again.
-    Recreate(Pool),
-    /// It copies, something is on it, and nothing else was asked for.
-    Leave(Pool),
-}
+use super::situation::{free_pool_name, situation, usable, why_kept, Situation};
+use super::{Choice, Goal, Pins, Planner, Refusal};
+use crate::facts::{root_of, Backing, Bytes, Pool, Reference};
+use crate::step::{Owner, PoolPlace, PoolSpec, Step};
 
 impl Planner {
     pub(super) fn plan_pool(&mut self, goal: &Goal) -> Result<(), Refusal> {
@@ -211,7 +194,8 @@ impl Planner {
     /// Deletes an empty pool and makes it again under its name, with every profile as it was.
     fn recreate(&mut self, pool: &Pool, goal: &Goal) -> Result<(), Refusal> {
         usable(pool)?;
-        let (new, hold) = self.place_pool(&pool.name, goal)?;
+        let (mut new, hold) = self.place_pool(&pool.name, goal)?;
+        new.description.clone_from(&pool.description);
         let holders: Vec<_> = self
             .server()
             .profiles
@@ -307,171 +291,6 @@ impl Planner {
     }
 }
 
-fn situation(server: &Server, goal: &Goal, incus_dir: &str) -> Result<Situation, Refusal> {
-    if goal.beside && goal.driver == DriverChoice::Dir {
-        return Err(Refusal::new(
-            "--beside makes a copy-on-write pool, and --driver dir asks for one that copies",
-            ["leave one of them out"],
-        ));
-    }
-    if let Some(name) = &goal.pool {
-        let Some(pool) = server.pool(name.as_str()) else {
-            return Ok(Situation::Create(name.to_string()));
-        };
-        if goal.beside && !pool.copy_on_write() {
-            return Err(Refusal::new(
-                format!("pool {name} is there already, and it is {}", pool.driver),
-                ["name a pool that is not there yet: --beside --pool taos"],
-            ));
-        }
-        return existing(server, pool, goal, incus_dir);
-    }
-    let used = launch_pool(server)?;
-    match used {
-        // A profile may name a pool that is not there (a pool deleted, or never made).
-        None => Ok(Situation::Create(
-            launch_pool_name(server).unwrap_or(DEFAULT).to_owned(),
-        )),
-        Some(pool) if goal.beside && !pool.copy_on_write() => Ok(match server.pool(BESIDE) {
-            Some(ready) if ready.copy_on_write() => Situation::Keep(ready.name.clone()),
-            _ => Situation::Create(free_pool_name(server)),
-        }),
-        Some(pool) => existing(server, pool, goal, incus_dir),
-    }
-}
-
-fn existing(
-    server: &Server,
-    pool: &Pool,
-    goal: &Goal,
-    incus_dir: &str,
-) -> Result<Situation, Refusal> {
-    usable(pool)?;
-    let name = pool.name.clone();
-    if pool.copy_on_write() || (goal.driver == DriverChoice::Dir && pool.driver == "dir") {
-        Ok(Situation::Keep(name))
-    } else if why_kept(server, pool, incus_dir).is_none() {
-        Ok(Situation::Recreate(pool.clone()))
-    } else {
-        Ok(Situation::Leave(pool.clone()))
-    }
-}
-
-/// The pool that profile `default` names.
-fn launch_pool_name(server: &Server) -> Option<&str> {
-    let profile = server.profile(&Reference::new("default", "default"))?;
-    let (_, keys) = root_of(&profile.devices)?;
-    keys.get("pool").map(String::as_str)
-}
-
-/// The pool that a launch uses now, or that it clearly should.
-fn launch_pool(server: &Server) -> Result<Option<&Pool>, Refusal> {
-    let named = launch_pool_name(server).and_then(|name| server.pool(name));
-    if let Some(pool) = named.or_else(|| server.pool(DEFAULT)) {
-        return Ok(Some(pool));
-    }
-    // Half-configured: pools, but none that the profile names.
-    let clones: Vec<&Pool> = server
-        .pools
-        .iter()
-        .filter(|pool| pool.copy_on_write() && pool.status == "Created")
-        .collect();
-    match clones.as_slice() {
-        [] => Ok(None),
-        [pool] => Ok(Some(pool)),
-        several => {
-            let names: Vec<&str> = several.iter().map(|pool| pool.name.as_str()).collect();
-            Err(Refusal::new(
-                format!(
-                    "profile default names no pool, and {} could all be meant",
-                    names.join(", ")
-                ),
-                [format!("say which: --pool {}", names[0])],
-            ))
-        }
-    }
-}
-
-/// Why a pool that copies is not deleted and made again; nothing, if that loses nothing at all.
-fn why_kept(server: &Server, pool: &Pool, incus_dir: &str) -> Option<String> {
-    let instances = pool
-        .users
-        .iter()
-        .filter(|user| matches!(user, PoolUser::Instance { .. }))
-        .count();
-    if instances > 0 {
-        let are = if instances == 1 {
-            "instance is"
-        } else {
-            "instances are"
-        };
-        return Some(format!("{instances} {are} on it"));
-    }
-    if let Some(why) = in_use(server, &without_profiles(server, pool)) {
-        return Some(why);
-    }
-    if pool.driver != "dir" {
-        return Some(format!("taos-setup does not replace {} pools", pool.driver));
-    }
-    let folder = format!(
-        "{}/storage-pools/{}",
-        incus_dir.trim_end_matches('/'),
-        pool.name
-    );
-    let own = |(key, value): &(&String, &String)| {
-        !(key.starts_with("volatile.") || (*key == "source" && **value == folder))
-    };
-    // What somebody chose stays chosen.
-    let chosen: Vec<String> = pool
-        .config
-        .iter()
-        .filter(own)
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    (!chosen.is_empty()).then(|| format!("somebody set {}", chosen.join(", ")))
-}
-
-/// The pool without the users that a new one gets back: profiles that name it for their root disk
-/// and for nothing else.
-fn without_profiles(server: &Server, pool: &Pool) -> Pool {
-    let mut pool = pool.clone();
-    let name = pool.name.clone();
-    pool.users.retain(|user| match user {
-        PoolUser::Profile { name: profile } => !server.profile(profile).is_some_and(|profile| {
-            let mut disks = profile
-                .devices
-                .values()
-                .filter(|keys| keys.get("pool") == Some(&name));
-            let root = root_of(&profile.devices).map(|(_, keys)| keys);
-            disks.all(|keys| Some(keys) == root)
-        }),
-        _ => true,
-    });
-    pool
-}
-
-fn usable(pool: &Pool) -> Result<(), Refusal> {
-    if pool.status == "Created" {
-        return Ok(());
-    }
-    let reason = pool.reason.as_deref().unwrap_or("Incus gives no reason");
-    let hint = match pool.status.as_str() {
-        "Pending" => format!(
-            "if nothing is creating it right now, a creation was broken off: \
-             incus storage delete {}",
-            pool.name
-        ),
-        "Errored" => format!("its creation failed: incus storage delete {}", pool.name),
-        _ => {
-            "bring back what it lies on, then restart Incus; taos-setup will not replace it".into()
-        }
-    };
-    Err(Refusal::new(
-        format!("storage pool {} is {}: {reason}", pool.name, pool.status),
-        [hint, "then run taos-setup again".into()],
-    ))
-}
-
 /// A pool as it would have to be made to be what it is now.
 fn spec_of(pool: &Pool, incus_dir: &str) -> PoolSpec {
     PoolSpec {
@@ -479,15 +298,9 @@ fn spec_of(pool: &Pool, incus_dir: &str) -> PoolSpec {
         driver: pool.driver.clone(),
         // `why_kept` let only the default folder through, which is made by naming none.
         config: crate::facts::Config::new(),
+        description: pool.description.clone(),
         place: PoolPlace::Directory {
             path: format!("{incus_dir}/storage-pools/{}", pool.name),
         },
     }
-}
-
-pub(super) fn free_pool_name(server: &Server) -> String {
-    std::iter::once(BESIDE.to_owned())
-        .chain((2..).map(|number| format!("{BESIDE}{number}")))
-        .find(|name| server.pool(name).is_none())
-        .unwrap_or_default()
 }

@@ -329,6 +329,7 @@ fn pool(name: &str, driver: &str) -> Pool {
         driver: driver.into(),
         status: "Created".into(),
         reason: None,
+        description: String::new(),
         config: Config::from([("source".into(), source)]),
         users: Vec::new(),
         backing,

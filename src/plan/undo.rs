@@ -13,7 +13,7 @@ pub fn backwards(facts: &Facts, done: &[Step]) -> Result<Vec<Step>, Refusal> {
     let mut steps = Vec::new();
     for step in done.iter().rev() {
         let Some(undo) = step.undo() else { continue };
-        if undo.holds(&facts) {
+        if undo.holds(&facts) || undo.moot(&facts) {
             continue;
         }
         if let Some(why) = undo.blocked(&facts) {

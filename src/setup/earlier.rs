@@ -50,7 +50,7 @@ impl Setup<'_> {
             if !self.manner.yes {
                 facts = self.look()?;
                 if backwards(&facts, &record.made())? != steps {
-                    bail!(changed_meanwhile(self.command));
+                    bail!(changed_meanwhile(&self.manner.command));
                 }
             }
         }
@@ -117,14 +117,15 @@ impl Setup<'_> {
 
 /// What is left to do of a run that was cut short, in whichever direction it went.
 fn remaining(record: &Record, facts: &Facts) -> Vec<Step> {
-    let steps = if record.back.is_some() {
+    let back = record.back.is_some();
+    let steps = if back {
         record.made().iter().rev().filter_map(Step::undo).collect()
     } else {
         record.remaining()
     };
     steps
         .into_iter()
-        .filter(|step| !step.holds(facts))
+        .filter(|step| !(step.holds(facts) || back && step.moot(facts)))
         .collect()
 }
 

@@ -44,7 +44,6 @@ pub enum Asked {
 /// If the machine cannot be read, or the journal not begun.
 pub fn migrate(machine: &Machine, ui: &Ui, asked: Migrating, manner: &Manner) -> Result<Report> {
     let mut setup = Setup::new("migrate", machine, ui, Goal::default(), manner);
-    setup.command = "taos-setup migrate";
     setup.migrating = asked;
     setup.report(Setup::migrate)
 }
@@ -89,7 +88,7 @@ impl Setup<'_> {
             if self.manner.yes {
                 bail!(Refusal::new(
                     "nothing was changed, as something else changed meanwhile",
-                    [format!("look again with: {}", self.command)],
+                    [format!("look again with: {}", self.manner.command)],
                 ));
             }
             self.ui.say("Something changed meanwhile; looking again.");
@@ -132,8 +131,8 @@ impl Setup<'_> {
             bail!(Refusal::new(
                 "which containers?",
                 [
-                    format!("name them: {} NAME…", self.command),
-                    format!("or say all: {} --all", self.command),
+                    "name them: taos-setup migrate NAME…",
+                    "or say all: taos-setup migrate --all",
                 ],
             ));
         }

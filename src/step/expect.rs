@@ -89,6 +89,7 @@ fn created(spec: &PoolSpec) -> Pool {
         driver: spec.driver.clone(),
         status: "Created".into(),
         reason: None,
+        description: spec.description.clone(),
         config: spec.config.clone(),
         users: Vec::new(),
         backing: match spec.place.clone() {

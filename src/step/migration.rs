@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Step;
 use crate::facts::{Bytes, Config, Devices, Facts, Instance, Record, Reference, Server, Snapshot};
 
+mod steps;
 mod words;
 
 /// On a copy that is not the container yet.

@@ -41,6 +41,11 @@ impl Step {
             Self::HoldSpace { size, path, .. } => {
                 format!("allocate all {size} of {path} now")
             }
+            Self::CreateNetwork { network } if network.fallback == "none" => {
+                "Instances reach the network through it. Incus looks for a free subnet; if it \
+                 finds none, the bridge gets no IPv4 address, as every private one is taken."
+                    .into()
+            }
             Self::CreateNetwork { network } => format!("create network {} (bridge)", network.name),
             Self::DeleteNetwork { network } => format!("delete network {}", network.name),
             Self::SetDevice {

@@ -319,3 +319,12 @@ fn no_plan_without_options_deletes_a_pool_with_instances() {
         }
     }
 }
+
+#[test]
+fn it_keeps_its_description() {
+    let sample = empty().change_pool("default", |pool| pool.description = "for agents".into());
+    let facts = sample.facts();
+    let after = after(&facts, &decide(&facts, &Goal::default()));
+    let pool = after.server().unwrap().pool("default").unwrap();
+    assert_eq!(pool.description, "for agents");
+}

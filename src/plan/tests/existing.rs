@@ -28,8 +28,7 @@ fn lvm_clones_only_with_a_thin_pool() {
     assert_eq!(
         notes(&plan),
         [
-            "pool default (lvm) copies at each launch; left as it is, because taos-setup does not \
-             replace lvm pools",
+            "pool default (lvm) copies at each launch; left as it is, because 1 instance is on it",
             "for a copy-on-write pool beside it for new agents: taos-setup --beside --pin mary",
         ]
     );
@@ -218,4 +217,16 @@ fn a_profile_on_another_pool_that_clones_stays_there() {
         "disk path=/ pool=other",
     );
     assert_eq!(planned(sample), [""; 0]);
+}
+
+#[test]
+fn a_pool_in_use_that_copies_is_not_given_the_launches() {
+    let sample = Sample::set_up("btrfs")
+        .pool("slow", "dir")
+        .instance("mary")
+        .own_device("mary", "root", "disk path=/ pool=slow");
+    assert_says(
+        &refused(sample, &named("slow")),
+        &["pool slow (dir) copies at each launch", "--driver dir"],
+    );
 }

@@ -169,3 +169,23 @@ fn a_silent_daemon_is_said() {
     let refusal = backwards(&silent, &steps).unwrap_err();
     assert_says(&refusal.what, &["the Incus daemon does not answer"]);
 }
+
+#[test]
+fn a_profile_deleted_since_gets_nothing_back() {
+    let sample = Sample::set_up("dir").device("web", "root", "disk path=/ pool=default");
+    let back = taken_back(sample, &Goal::default(), |server| {
+        server
+            .profiles
+            .retain(|profile| profile.reference.name != "web");
+        for pool in &mut server.pools {
+            pool.users.retain(|user| {
+                *user
+                    != PoolUser::Profile {
+                        name: reference("web"),
+                    }
+            });
+        }
+    });
+    assert!(back.iter().all(|words| !words.contains("web")), "{back:?}");
+    assert_eq!(back.len(), 4, "{back:?}");
+}
