@@ -380,3 +380,6 @@ fn flags(path: &Path) -> io::Result<IFlags> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

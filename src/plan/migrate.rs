@@ -370,3 +370,6 @@ fn free_name(server: &Server, of: &Reference, what: &str) -> String {
         })
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,7 +81,11 @@ impl Work<'_> {
             bail!("the copy of {} is not whole: {}", of.name, first(&found));
         }
         self.same_snapshots()?;
-        self.run(&words::mark_proven(of))
+        // Its owner may have started it again while it was copied; what counts is that it is
+        // stopped now, and that this is what was compared.
+        let original = self.server.instance(&of.name);
+        let started = original.map_or("", |it| it.record.last_used_at.as_str());
+        self.run(&words::mark_proven(of, started))
     }
 
     /// Of which files every byte has to be read now: those that changed since it was done before.

@@ -25,7 +25,7 @@ pub fn commands(part: Part, of: &Migration) -> Vec<String> {
         Part::Prove => vec![
             shown(&refresh(of)),
             "# then all of it is compared, and hard links and flags are mended".into(),
-            shown(&mark_proven(of)),
+            shown(&mark_proven(of, &of.was.last_used_at)),
         ],
         Part::Switch => vec![
             shown(&rename(of, name, &of.kept)),
@@ -91,8 +91,8 @@ pub(super) fn mark_copied(of: &Migration, value: &str) -> Vec<String> {
     set(of, &format!("{COPIED_MARK}={value}"))
 }
 
-pub(super) fn mark_proven(of: &Migration) -> Vec<String> {
-    set(of, &format!("{PROVEN_MARK}={}", of.was.last_used_at))
+pub(super) fn mark_proven(of: &Migration, started: &str) -> Vec<String> {
+    set(of, &format!("{PROVEN_MARK}={started}"))
 }
 
 fn set(of: &Migration, pair: &str) -> Vec<String> {
