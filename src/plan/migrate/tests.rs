@@ -124,13 +124,15 @@ fn each_container_is_a_run_of_its_own() {
     assert_eq!(counts, [5, 5, 3]);
 }
 
+/// What is different from the sample.
+type Change = Box<dyn FnOnce(&mut Server)>;
+
 #[test]
 fn what_stands_in_the_way_is_said_and_refuses_the_call() {
     let details = |server: &mut Server, change: fn(&mut Details)| {
         change(server.details.get_mut(&reference("mary")).unwrap());
     };
-    type Change<'a> = Box<dyn FnOnce(&mut Server) + 'a>;
-    let cases: Vec<(Change<'_>, &str)> = vec![
+    let cases: Vec<(Change, &str)> = vec![
         (
             Box::new(|it| mary(it).kind = "virtual-machine".into()),
             "virtual machine",
