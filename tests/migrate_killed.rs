@@ -223,3 +223,36 @@ fn the_daemon_killed_during_any_change() {
 fn a_change_that_fails_is_taken_back_at_once() {
     cut_short(|rule, _| rule.fail(1, "Error: no such luck"), &[0, 1, 4]);
 }
+
+#[test]
+fn letting_an_original_go_is_finished_once_it_was_begun() {
+    let host = Host::with_pool("dir");
+    host.incus(&["storage", "create", "taos", "btrfs", "size=2GiB"]);
+    let kills: [fn(Rule) -> Rule; 3] = [Rule::kill_before, Rule::kill_after, |rule| {
+        rule.kill_during(5)
+    }];
+    for kill in kills {
+        host.launch("mary", &[]);
+        host.sh(
+            "cd /var/lib/incus/storage-pools/default/containers/mary/rootfs; touch fixed; chattr +i fixed",
+        );
+        host.setup(&["migrate", "mary", "--to", "taos", "--yes"])
+            .expect_code(0);
+        let rule = kill(Rule::on("delete taos-kept"));
+        let setup = Setup::new(&["migrate", "--finish", "mary", "--yes"]).rule(rule);
+        host.run(&setup).expect_code(137);
+        host.setup(&["undo", "--yes"]).expect_code(0);
+        assert_eq!(instances(&host), "mary,RUNNING,0");
+        // A container that is deleted by its owner has nothing of ours left.
+        host.sh("chattr -i /var/lib/incus/storage-pools/taos/containers/mary/rootfs/fixed");
+        host.incus(&["delete", "mary", "--force"]);
+        host.incus(&[
+            "profile",
+            "device",
+            "set",
+            "default",
+            "root",
+            "pool=default",
+        ]);
+    }
+}

@@ -57,6 +57,9 @@ impl Work<'_> {
         for snapshot in &of.snapshots {
             self.compare_snapshot(&snapshot.name)?;
         }
+        // On the disk now, so that nothing waits for it while the container is down.
+        sync(&copy)?;
+        sync(&self.machine.paths.state)?;
         self.run(&words::mark_copied(of, &clock.to_string()))
     }
 
@@ -203,6 +206,13 @@ fn first(found: &Comparison) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
+/// Brings all of a file system to the disk.
+fn sync(folder: &Path) -> Result<()> {
+    std::fs::File::open(folder)
+        .and_then(|file| Ok(rustix::fs::syncfs(file)?))
+        .with_context(|| format!("syncing the file system of {}", folder.display()))
+}
+
 /// A moment, by the clock that files get their times from, and by one that nobody sets.
 struct Clock {
     second: i64,
@@ -214,9 +224,7 @@ impl Clock {
     /// time that an inode changed, also one through a mapping that was dirty already.
     fn read(folder: &Path) -> Result<Self> {
         let now = Self::now();
-        std::fs::File::open(folder)
-            .and_then(|file| Ok(rustix::fs::syncfs(file)?))
-            .with_context(|| format!("syncing the file system of {}", folder.display()))?;
+        sync(folder)?;
         Ok(Self {
             // Inodes take their times from a clock that is a little behind.
             second: now.second - 1,
