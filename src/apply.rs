@@ -1,7 +1,7 @@
 //! The only place with effects: begin, run, look, done; or the way back.
 
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{anyhow, bail, Context as _, Result};
 
@@ -17,10 +17,11 @@ pub const ASKED: &str = "undo was asked for";
 
 mod measure;
 mod perform;
+mod remains;
 
 pub use measure::measure;
-pub use perform::commands;
 use perform::perform;
+pub use perform::{commands, start};
 
 /// What is being done, for whoever watches.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,8 @@ pub struct Applier<'a, 'lock> {
     pub machine: &'a Machine,
     pub writer: Writer<'lock>,
     pub lock: BorrowedFd<'a>,
+    /// When the run was approved: what it left half-made is not older.
+    pub since: SystemTime,
     /// Kept up to date with what is seen.
     pub facts: &'a mut Facts,
     pub watch: &'a dyn Fn(Event<'_>),
@@ -148,7 +151,12 @@ impl Applier<'_, '_> {
                 if !undo.holds(self.facts) && !undo.moot(self.facts) {
                     self.writer.undo(index)?;
                     trouble = self.carry_out(&undo, true).err();
+                } else {
+                    trouble = perform::tidy(&undo).err();
                 }
+            }
+            if trouble.is_none() && progress[index] == Progress::Begun {
+                trouble = remains::remove(self.machine, self.facts, step, self.since).err();
             }
             if let Some(trouble) = trouble {
                 let remaining = steps[..=index]
@@ -208,14 +216,12 @@ impl Applier<'_, '_> {
             .server()
             .and_then(|server| server.pool(&pool.name))
             .is_some_and(|found| found.status != "Created" && found.users.is_empty());
-        if !half_made {
-            return Ok(());
-        }
-        if let Some(undo) = step.undo() {
+        if let (true, Some(undo)) = (half_made, step.undo()) {
             perform(self.machine, self.lock, &undo)
                 .with_context(|| format!("trying to remove the half-made pool {}", pool.name))?;
+            self.look(Scope::Pools)?;
         }
-        self.look(Scope::Pools)
+        remains::remove(self.machine, self.facts, step, self.since)
     }
 
     fn look(&mut self, scope: Scope) -> Result<()> {

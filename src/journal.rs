@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{bail, Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// When it was approved; now, where that cannot be told, so that nothing counts as made since.
+    #[must_use]
+    pub fn approved(&self) -> SystemTime {
+        humantime::parse_rfc3339(&self.time).unwrap_or_else(|_| SystemTime::now())
+    }
+
     /// The steps that this run brought about, or may have.
     #[must_use]
     pub fn made(&self) -> Vec<Step> {

@@ -1,5 +1,7 @@
 //! Setting up, and taking a set-up back: from the facts to the report.
 
+use std::time::SystemTime;
+
 use anyhow::Result;
 
 use crate::facts::Facts;
@@ -118,7 +120,7 @@ impl<'a> Setup<'a> {
             };
             let writer = lock.begin(approved.steps())?;
             let fresh = vec![Progress::Pending; approved.steps().len()];
-            match self.run_forwards(facts, &lock, writer, &approved, &fresh) {
+            match self.run_forwards(facts, &lock, writer, &approved, &fresh, SystemTime::now()) {
                 Some(Ending::Done) if open_end => nothing_more = Ending::Done,
                 Some(ending) => return Ok(ending),
                 None => self
