@@ -1,7 +1,7 @@
 //! The only place with effects: begin, run, look, done; or the way back.
 
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context as _, Result};
 
@@ -62,8 +62,6 @@ pub struct Applier<'a, 'lock> {
     pub machine: &'a Machine,
     pub writer: Writer<'lock>,
     pub lock: BorrowedFd<'a>,
-    /// When the run was approved: what it left half-made is not older.
-    pub since: SystemTime,
     /// Kept up to date with what is seen.
     pub facts: &'a mut Facts,
     pub watch: &'a dyn Fn(Event<'_>),
@@ -156,7 +154,8 @@ impl Applier<'_, '_> {
                 }
             }
             if trouble.is_none() && progress[index] == Progress::Begun {
-                trouble = remains::remove(self.machine, self.facts, step, self.since).err();
+                trouble =
+                    remains::remove(self.machine, self.facts, step, self.writer.approved()).err();
             }
             if let Some(trouble) = trouble {
                 let remaining = steps[..=index]
@@ -221,7 +220,7 @@ impl Applier<'_, '_> {
                 .with_context(|| format!("trying to remove the half-made pool {}", pool.name))?;
             self.look(Scope::Pools)?;
         }
-        remains::remove(self.machine, self.facts, step, self.since)
+        remains::remove(self.machine, self.facts, step, self.writer.approved())
     }
 
     fn look(&mut self, scope: Scope) -> Result<()> {

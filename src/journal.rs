@@ -84,8 +84,7 @@ pub struct Record {
 
 impl Record {
     /// When it was approved; now, where that cannot be told, so that nothing counts as made since.
-    #[must_use]
-    pub fn approved(&self) -> SystemTime {
+    fn approved(&self) -> SystemTime {
         humantime::parse_rfc3339(&self.time).unwrap_or_else(|_| SystemTime::now())
     }
 
@@ -239,6 +238,7 @@ impl Lock {
         let mut writer = Writer {
             file,
             path: path.clone(),
+            approved: SystemTime::now(),
             _lock: self,
         };
         writer.write(&Line::Approved {
@@ -274,6 +274,7 @@ impl Lock {
         Ok(Writer {
             file,
             path,
+            approved: record.approved(),
             _lock: self,
         })
     }
@@ -283,10 +284,17 @@ impl Lock {
 pub struct Writer<'lock> {
     file: File,
     path: PathBuf,
+    approved: SystemTime,
     _lock: &'lock Lock,
 }
 
 impl Writer<'_> {
+    /// When the run was approved: what it left half-made is not older.
+    #[must_use]
+    pub fn approved(&self) -> SystemTime {
+        self.approved
+    }
+
     /// # Errors
     /// If the line cannot be written safely; then the step must not be run.
     pub fn begin(&mut self, index: usize) -> Result<()> {

@@ -1,7 +1,5 @@
 //! Setting up, and taking a set-up back: from the facts to the report.
 
-use std::time::SystemTime;
-
 use anyhow::Result;
 
 use crate::facts::Facts;
@@ -120,7 +118,7 @@ impl<'a> Setup<'a> {
             };
             let writer = lock.begin(approved.steps())?;
             let fresh = vec![Progress::Pending; approved.steps().len()];
-            match self.run_forwards(facts, &lock, writer, &approved, &fresh, SystemTime::now()) {
+            match self.run_forwards(facts, &lock, writer, &approved, &fresh) {
                 Some(Ending::Done) if open_end => nothing_more = Ending::Done,
                 Some(ending) => return Ok(ending),
                 None => self

@@ -126,14 +126,7 @@ impl Setup<'_> {
         // The yes just given was for those of them that remain; the others are not run again.
         let whole = approve(record.steps.clone(), &Yes::Option(Pins::All))?;
         Ok(
-            match self.run_forwards(
-                facts,
-                &lock,
-                writer,
-                &whole,
-                &record.progress,
-                record.approved(),
-            ) {
+            match self.run_forwards(facts, &lock, writer, &whole, &record.progress) {
                 Some(Ending::Done) | None => None,
                 other => other,
             },

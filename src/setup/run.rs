@@ -1,7 +1,5 @@
 //! Handing approved steps to `apply`, and turning what came of it into an ending.
 
-use std::time::SystemTime;
-
 use super::Setup;
 use crate::apply::{Applier, Event, Outcome};
 use crate::facts::{Bytes, Facts};
@@ -19,14 +17,12 @@ impl Setup<'_> {
         writer: Writer<'_>,
         approved: &Approved,
         progress: &[Progress],
-        since: SystemTime,
     ) -> Option<Ending> {
         let show = self.ui.steps();
         let applier = Applier {
             machine: self.machine,
             writer,
             lock: lock.descriptor(),
-            since,
             facts: &mut facts,
             watch: &|event: Event<'_>| show.event(event),
         };
@@ -54,7 +50,6 @@ impl Setup<'_> {
             machine: self.machine,
             writer,
             lock: lock.descriptor(),
-            since: record.approved(),
             facts: &mut facts,
             watch: &|event: Event<'_>| show.event(event),
         };
