@@ -18,11 +18,12 @@ pub const ASKED: &str = "undo was asked for";
 mod measure;
 mod migrate;
 mod perform;
+mod remains;
 
 pub use measure::measure;
 pub use migrate::STAYS_UP;
-pub use perform::commands;
 use perform::perform;
+pub use perform::{commands, start};
 
 /// What is being done, for whoever watches.
 #[derive(Debug, Clone, Copy)]
@@ -159,7 +160,13 @@ impl Applier<'_, '_> {
                 if !undo.holds(self.facts) && !undo.moot(self.facts) {
                     self.writer.undo(index)?;
                     trouble = self.carry_out(&undo, true).err();
+                } else {
+                    trouble = perform::tidy(&undo).err();
                 }
+            }
+            if trouble.is_none() && progress[index] == Progress::Begun {
+                trouble =
+                    remains::remove(self.machine, self.facts, step, self.writer.approved()).err();
             }
             if let Some(trouble) = trouble {
                 let remaining = steps[..=index]
@@ -224,14 +231,12 @@ impl Applier<'_, '_> {
             .server()
             .and_then(|server| server.pool(&pool.name))
             .is_some_and(|found| found.status != "Created" && found.users.is_empty());
-        if !half_made {
-            return Ok(());
-        }
-        if let Some(undo) = step.undo() {
+        if let (true, Some(undo)) = (half_made, step.undo()) {
             perform(self.machine, self.lock, &undo)
                 .with_context(|| format!("trying to remove the half-made pool {}", pool.name))?;
+            self.look(Scope::Pools)?;
         }
-        self.look(Scope::Pools)
+        remains::remove(self.machine, self.facts, step, self.writer.approved())
     }
 
     fn look(&mut self, scope: Scope) -> Result<()> {

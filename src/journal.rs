@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{bail, Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// When it was approved; now, where that cannot be told, so that nothing counts as made since.
+    fn approved(&self) -> SystemTime {
+        humantime::parse_rfc3339(&self.time).unwrap_or_else(|_| SystemTime::now())
+    }
+
     /// The steps that this run brought about, or may have.
     #[must_use]
     pub fn made(&self) -> Vec<Step> {
@@ -232,6 +238,7 @@ impl Lock {
         let mut writer = Writer {
             file,
             path: path.clone(),
+            approved: SystemTime::now(),
             _lock: self,
         };
         writer.write(&Line::Approved {
@@ -267,6 +274,7 @@ impl Lock {
         Ok(Writer {
             file,
             path,
+            approved: record.approved(),
             _lock: self,
         })
     }
@@ -276,10 +284,17 @@ impl Lock {
 pub struct Writer<'lock> {
     file: File,
     path: PathBuf,
+    approved: SystemTime,
     _lock: &'lock Lock,
 }
 
 impl Writer<'_> {
+    /// When the run was approved: what it left half-made is not older.
+    #[must_use]
+    pub fn approved(&self) -> SystemTime {
+        self.approved
+    }
+
     /// # Errors
     /// If the line cannot be written safely; then the step must not be run.
     pub fn begin(&mut self, index: usize) -> Result<()> {

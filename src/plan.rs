@@ -234,14 +234,9 @@ impl Planner {
             Incus::Answering(_) => return self.needs.push("incus"),
             Incus::Absent | Incus::Silent { .. } => self.needs.extend(["incus", "incusd"]),
         }
-        let with = if self.facts.host.systemd {
-            DaemonStart::Systemd
-        } else {
-            DaemonStart::Program {
-                path: self.facts.host.tools.get("incusd").cloned(),
-            }
+        let start = Step::StartDaemon {
+            with: DaemonStart::of(&self.facts.host),
         };
-        let start = Step::StartDaemon { with };
         // What an Incus that ran before holds is not known before it answers: no guessing.
         if self.facts.host.incus_database {
             self.steps.push(start);

@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{
-    root_of, Bytes, Config, Devices, Facts, Incus, PackageManager, PackageSource, Pool, PoolUser,
-    Reference, Server,
+    root_of, Bytes, Config, Devices, Facts, Host, Incus, PackageManager, PackageSource, Pool,
+    PoolUser, Reference, Server,
 };
 
 mod expect;
@@ -76,6 +76,20 @@ pub enum DaemonStart {
     Systemd,
     /// The daemon's program itself, where there is no systemd.
     Program { path: Option<String> },
+}
+
+impl DaemonStart {
+    /// How this host starts it.
+    #[must_use]
+    pub fn of(host: &Host) -> Self {
+        if host.systemd {
+            Self::Systemd
+        } else {
+            Self::Program {
+                path: host.tools.get("incusd").cloned(),
+            }
+        }
+    }
 }
 
 /// A pool to be made, or made again.

@@ -164,19 +164,22 @@ impl Ui {
     pub fn ask(&self) -> Answer {
         let _held = self.signals.hold();
         loop {
-            eprint!(
+            let _ = write!(
+                std::io::stderr(),
                 "{} yes / no / explain [no]: ",
                 style("Go ahead?").for_stderr().bold()
             );
             let Some(line) = self.line() else {
-                eprintln!();
+                let _ = writeln!(std::io::stderr());
                 return Answer::No;
             };
             match line.trim().to_lowercase().as_str() {
                 "y" | "yes" => return Answer::Yes,
                 "" | "n" | "no" => return Answer::No,
                 "e" | "explain" | "?" => return Answer::Explain,
-                _ => eprintln!("Please type yes, no or explain."),
+                _ => {
+                    let _ = writeln!(std::io::stderr(), "Please type yes, no or explain.");
+                }
             }
         }
     }
@@ -207,9 +210,13 @@ impl Ui {
         }
         let _held = self.signals.hold();
         loop {
-            eprint!("{} [1]: ", style("Which?").for_stderr().bold());
+            let _ = write!(
+                std::io::stderr(),
+                "{} [1]: ",
+                style("Which?").for_stderr().bold()
+            );
             let Some(line) = self.line() else {
-                eprintln!();
+                let _ = writeln!(std::io::stderr());
                 return Answer::No;
             };
             let line = line.trim();
@@ -349,9 +356,13 @@ impl Ui {
             .size_checked()
             .map_or(usize::MAX, |(_, columns)| columns.into());
         let sign = style("error:").for_stderr().red().bold();
-        eprintln!("{sign} {}", fill(what, width.saturating_sub(8), "", "  "));
+        let _ = writeln!(
+            std::io::stderr(),
+            "{sign} {}",
+            fill(what, width.saturating_sub(8), "", "  ")
+        );
         for hint in hints {
-            eprintln!("{}", fill(hint, width, "  ", "    "));
+            let _ = writeln!(std::io::stderr(), "{}", fill(hint, width, "  ", "    "));
         }
     }
 

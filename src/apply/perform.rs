@@ -82,10 +82,12 @@ pub(super) fn perform(machine: &Machine, lock: BorrowedFd<'_>, step: &Step) -> R
             &packages::commands(*manager, packages),
         ),
         Step::StartDaemon { with } => start(machine, with),
-        Step::HoldSpace { path, size, .. } => machine
-            .run(&fallocate(path, size.0), machine.bounds.change)
-            .map(drop)
-            .map_err(Into::into),
+        Step::HoldSpace { path, size, .. } => {
+            crate::journal::inherit(lock, true);
+            let result = machine.run(&fallocate(path, size.0), machine.bounds.change);
+            crate::journal::inherit(lock, false);
+            result.map(drop).map_err(Into::into)
+        }
         _ => {
             let commands = incus::commands_of(step);
             // Should this program be killed now, the lock stays until the command is through.
@@ -102,9 +104,14 @@ pub(super) fn perform(machine: &Machine, lock: BorrowedFd<'_>, step: &Step) -> R
             };
             crate::journal::inherit(lock, false);
             result?;
-            subvolume_of(step).map_or(Ok(()), remove_emptied)
+            tidy(step)
         }
     }
+}
+
+/// What a step leaves for after its commands, and a run that was killed may not have come to.
+pub(super) fn tidy(step: &Step) -> Result<()> {
+    subvolume_of(step).map_or(Ok(()), |path| remove_emptied(Path::new(path)))
 }
 
 /// The subvolume that a deleted pool was, if it was made for it.
@@ -127,12 +134,12 @@ fn subvolume_of(step: &Step) -> Option<&str> {
 }
 
 /// Removes a subvolume that Incus emptied and, outside of its own folder, leaves there.
-fn remove_emptied(path: &str) -> Result<()> {
+pub(super) fn remove_emptied(path: &Path) -> Result<()> {
     use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
     match std::fs::remove_dir(path) {
         // What somebody has put there since is not ours.
         Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty) => {
-            Err(error).with_context(|| format!("removing the empty subvolume {path}"))
+            Err(error).with_context(|| format!("removing the emptied {}", path.display()))
         }
         _ => Ok(()),
     }
@@ -198,7 +205,11 @@ fn systemd_commands() -> [Vec<String>; 2] {
     ]
 }
 
-fn start(machine: &Machine, with: &DaemonStart) -> Result<()> {
+/// Starts the daemon and waits until it is ready.
+///
+/// # Errors
+/// If it is not, in time.
+pub fn start(machine: &Machine, with: &DaemonStart) -> Result<()> {
     let wait = {
         let seconds = machine.bounds.start.as_secs().max(1).to_string();
         [

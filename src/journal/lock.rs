@@ -65,7 +65,9 @@ impl Lock {
                         folder: folder.to_owned(),
                         file: lock,
                     };
-                    lock.sign().map_err(NotLocked::Failed)?;
+                    lock.sign()
+                        .with_context(|| format!("writing {}", folder.join("lock").display()))
+                        .map_err(NotLocked::Failed)?;
                     return Ok(lock);
                 }
                 Err((mut returned, nix::errno::Errno::EWOULDBLOCK)) => {

@@ -3,12 +3,12 @@
 use anyhow::{bail, Result};
 
 use super::Setup;
-use crate::apply::ASKED;
-use crate::facts::Facts;
+use crate::apply::{start, ASKED};
+use crate::facts::{Facts, Incus};
 use crate::journal::{self, End, Record};
 use crate::plan::{approve, backwards, Pins, Plan, Refusal, Yes};
 use crate::report::Ending;
-use crate::step::Step;
+use crate::step::{DaemonStart, Step};
 
 /// The run that was cut short, if the last one was.
 #[must_use]
@@ -36,6 +36,12 @@ impl Setup<'_> {
         // Another run may be writing this very record.
         let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
         let mut facts = self.look()?;
+        if facts.server().is_none() {
+            match self.wake(&facts)? {
+                Some(ending) => return Ok(ending),
+                None => facts = self.look()?,
+            }
+        }
         let steps = backwards(&facts, &record.made())?;
         let planned = plan_of(steps.clone());
         self.report.planned(&planned);
@@ -63,6 +69,24 @@ impl Setup<'_> {
         )
     }
 
+    /// Starts a daemon that died, or was stopped, since an earlier run.  No ending means that it
+    /// answers now.
+    pub(super) fn wake(&mut self, facts: &Facts) -> Result<Option<Ending>> {
+        let with = DaemonStart::of(&facts.host);
+        let mut planned = plan_of(vec![Step::StartDaemon { with: with.clone() }]);
+        planned.open_end = true;
+        self.report.planned(&planned);
+        self.ui
+            .say("An earlier run is to be dealt with, and the Incus daemon does not run.");
+        self.ui.show_plan(&planned, self.manner.dry_run);
+        if self.manner.dry_run {
+            return Ok(Some(Ending::Planned));
+        }
+        self.consent(planned)?;
+        start(self.machine, &with)?;
+        Ok(None)
+    }
+
     /// Finishes or takes back a run that was cut short; nothing else is planned before that.  No
     /// ending means that it was dealt with and the set-up can go on.
     pub(super) fn go_on(&mut self, facts: &Facts, record: &Record) -> Result<Option<Ending>> {
@@ -71,6 +95,10 @@ impl Setup<'_> {
         }
         // It may be no more cut short than at work.
         let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
+        if matches!(facts.incus, Incus::Silent { .. }) && makes_sense_awake(record) {
+            // It may have died with the run.  Once it is back, all is looked at again.
+            return self.wake(facts);
+        }
         let back = record.back.is_some();
         let planned = plan_of(remaining(record, facts));
         self.report.planned(&planned);
@@ -113,6 +141,11 @@ impl Setup<'_> {
             },
         )
     }
+}
+
+/// Whether the daemon was there when the run was approved, so that it has to be there again.
+fn makes_sense_awake(record: &Record) -> bool {
+    !record.remaining().iter().any(Step::reveals)
 }
 
 /// What is left to do of a run that was cut short, in whichever direction it went.

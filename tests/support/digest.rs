@@ -55,7 +55,8 @@ impl Host {
     fn add_volumes(&self, digest: &mut Digest, pool: &str) {
         // An unpacked image is a cache, and instances' volumes come with their instances.
         let path = format!("/1.0/storage-pools/{pool}/volumes?recursion=1&all-projects=true");
-        for volume in self.try_query(&path) {
+        // A broken pool, or one whose driver has no buckets, has an error for an answer.
+        for volume in list(&self.try_query(&path).unwrap_or_default()) {
             if volume["type"] == "custom" {
                 let what = format!(
                     "volume {pool}/{}/{}",
@@ -66,9 +67,8 @@ impl Host {
                 digest.add_map(&format!("{what} config"), &volume["config"], not_volatile);
             }
         }
-        for bucket in self.try_query(&format!(
-            "/1.0/storage-pools/{pool}/buckets?recursion=1&all-projects=true"
-        )) {
+        let path = format!("/1.0/storage-pools/{pool}/buckets?recursion=1&all-projects=true");
+        for bucket in list(&self.try_query(&path).unwrap_or_default()) {
             let what = format!(
                 "bucket {pool}/{}/{}",
                 string(&bucket["project"]),
@@ -97,12 +97,6 @@ impl Host {
             let what = format!("image {project}/{} aliases", string(&image["fingerprint"]));
             digest.0.insert(what, aliases.join(" "));
         }
-    }
-
-    /// A broken pool, or one whose driver has no buckets, has an error for an answer.
-    fn try_query(&self, path: &str) -> Vec<Value> {
-        let answer = self.try_incus(&["query", path]).unwrap_or_default();
-        list(&serde_json::from_str(&answer).unwrap_or_default())
     }
 }
 

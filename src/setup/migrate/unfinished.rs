@@ -36,7 +36,14 @@ impl Setup<'_> {
         record: &Record,
         of: &Migration,
     ) -> Result<Option<Ending>> {
-        let facts = self.look()?;
+        let mut facts = self.look()?;
+        if facts.server().is_none() {
+            // It may have died with the run.
+            if let Some(ending) = self.wake(&facts)? {
+                return Ok(Some(ending));
+            }
+            facts = self.look()?;
+        }
         let lives = facts
             .server()
             .and_then(|server| of.moved(server))
