@@ -1,7 +1,9 @@
 //! The machine itself: the only code that runs programs, reads the system's files, and hears
 //! signals.
 
+pub mod archive;
 pub mod command;
+pub mod download;
 mod filesystems;
 pub mod log;
 pub mod packages;

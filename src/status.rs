@@ -6,7 +6,7 @@ use crate::facts::{root_of, Backing, Bytes, Facts, Image, Incus, Pool, Reference
 use crate::setup::outlook;
 
 /// The alias under which the taOS application looks for its base image.
-pub const BASE_IMAGE: &str = "taos-openclaw-base";
+pub use crate::plan::image::ALIAS as BASE_IMAGE;
 
 /// What `status` adds to the facts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
