@@ -8,6 +8,10 @@ use taos_setup::facts::Bytes;
 use taos_setup::plan::{DriverChoice, Goal, Pins, PoolName, SourceChoice};
 use taos_setup::setup::Manner;
 
+mod image;
+
+pub use image::{ImageCommand, ImageOptions};
+
 /// Set up Incus so that each launch is a clone, not a copy
 ///
 /// Looks at this host's Incus, shows what it found and what it would do, asks,
@@ -56,6 +60,9 @@ pub struct Cli {
     // Last, as its heading would go on over what follows.
     #[command(flatten)]
     pub pool: PoolOptions,
+
+    #[command(flatten)]
+    pub image: ImageOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,6 +76,11 @@ pub enum Command {
     },
     /// Take back what the last run made, if nobody uses it yet
     Undo,
+    /// The image that agents are made from
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +177,7 @@ impl Cli {
             None => "setup",
             Some(Command::Status { .. }) => "status",
             Some(Command::Undo) => "undo",
+            Some(Command::Image { .. }) => "image",
         }
     }
 }
@@ -213,6 +226,18 @@ mod tests {
             &["--pin", "mary,mary"],
             &["--timeout", "0"],
             &["frobnicate"],
+            &["--image", "soon"],
+            &["image"],
+            &["image", "fetch", "--image-url", "http://example.org/x"],
+            &["image", "fetch", "--image-sha256", "abc"],
+            &[
+                "image",
+                "fetch",
+                "--image-file",
+                "x",
+                "--image-url",
+                "https://a/b",
+            ],
         ] {
             let line = ["taos-setup"].iter().chain(arguments);
             assert!(Cli::try_parse_from(line).is_err(), "{arguments:?}");

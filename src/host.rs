@@ -8,12 +8,14 @@ mod filesystems;
 pub mod log;
 pub mod packages;
 mod probe;
+pub mod service;
 pub mod signals;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use command::{CommandError, Output};
+pub use filesystems::room;
 pub use probe::{backing, probe, stray_files, tools};
 pub use signals::Signals;
 
@@ -26,6 +28,11 @@ pub struct Paths {
     pub log: PathBuf,
     /// The daemon's state; `/var/lib/incus`, or `INCUS_DIR`.
     pub incus: PathBuf,
+    /// How far the base image is, for anybody to read; `/var/lib/taos-setup-image/status.json`, or
+    /// `TAOS_IMAGE_STATUS`.
+    pub image_status: PathBuf,
+    /// Where the base image's file lies until Incus has it: `TAOS_TMPDIR`, or below `state`.
+    pub image_folder: PathBuf,
 }
 
 impl Paths {
@@ -37,8 +44,16 @@ impl Paths {
                 .filter(|value| !value.is_empty())
                 .map_or_else(|| PathBuf::from(default), PathBuf::from)
         };
+        let state = path("TAOS_STATE_DIR", "/var/lib/taos-setup");
         Self {
-            state: path("TAOS_STATE_DIR", "/var/lib/taos-setup"),
+            image_status: path("TAOS_IMAGE_STATUS", "/var/lib/taos-setup-image/status.json"),
+            image_folder: std::env::var_os("TAOS_TMPDIR")
+                .filter(|value| !value.is_empty())
+                .map_or_else(
+                    || state.join("image"),
+                    |folder| PathBuf::from(folder).join("taos-setup-image"),
+                ),
+            state,
             log: path("TAOS_LOG_FILE", "/var/log/taos-setup.log"),
             incus: path("INCUS_DIR", "/var/lib/incus"),
         }

@@ -12,8 +12,10 @@ use crate::report::{Ending, Report};
 use crate::status::{pool_line, Status};
 use crate::step::Step;
 
+mod fetch;
 mod steps;
 
+pub use fetch::Fetching;
 pub use steps::Steps;
 
 /// How much is said, and where.

@@ -11,7 +11,7 @@ mod intake;
 mod partial;
 
 use intake::{Intake, CHUNK};
-pub use partial::{progress, remove, write_atomically, Partial};
+pub use partial::{progress, remove, write_atomically, Partial, BYTES as PARTIAL};
 
 use super::archive::Scan;
 use super::Bounds;

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::image::{Head, Kept, Url, Validator};
 
-const BYTES: &str = "base-image.partial";
+/// The name of the file.
+pub const BYTES: &str = "base-image.partial";
 const ABOUT: &str = "base-image.json";
 
 /// What the bytes are of.
