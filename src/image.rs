@@ -15,7 +15,7 @@ use crate::host::download::{self, Client, Patience, Trouble};
 use crate::host::{room, service, Machine};
 use crate::incus::images::{self, Store};
 use crate::journal::{Lock, NotLocked};
-use crate::plan::image::{Digest, Need, Proof, Url};
+use crate::plan::image::{Digest, Need, Proof, Url, RESERVE};
 use crate::plan::Refusal;
 use crate::ui::Ui;
 
@@ -235,6 +235,7 @@ impl Run<'_> {
             let digest: Digest = here.parse().map_err(|_| odd(here))?;
             self.reporter.progress.fingerprint = Some(here.clone());
             self.install(&server, &digest, None)?;
+            self.remove_file()?;
             return Ok(Ending::Done(format!(
                 "the base image is here already ({}); to look for a newer one: taos-setup image \
                  fetch --refresh",
@@ -272,8 +273,7 @@ impl Run<'_> {
         };
         self.prove(&proven.digest, &proven.proof);
         let result = self.install(&server, &proven.digest, Some(&proven));
-        if result.is_ok() || matches!(&result, Err(Ending::Failed { error, .. }) if is_full(error))
-        {
+        if result.is_ok() || self.is_full(&result) {
             self.remove_file()?;
         }
         result?;
@@ -335,11 +335,11 @@ impl Run<'_> {
                     self.remove_file()?;
                     self.show.say("What came is not right; starting over.");
                 }
-                (scan, right) => {
+                (scan, _) => {
                     self.remove_file()?;
                     return Err(Trouble::Wrong(wrong(
                         &url.plain(),
-                        scan.as_ref().err().filter(|_| right),
+                        scan.as_ref().err(),
                         &fetched.digest,
                         digest.as_ref(),
                     ))
@@ -347,6 +347,16 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Whether it failed for want of room: then the file is not kept for another try.
+    fn is_full(&self, result: &Result<(), Ending>) -> bool {
+        let Err(Ending::Failed { error, .. }) = result else {
+            return false;
+        };
+        // Incus does not always say so.
+        let nothing_left = room(&self.machine.paths.incus).is_ok_and(|room| room.free < RESERVE);
+        nothing_left || is_full(error)
     }
 
     fn remove_file(&self) -> Result<()> {
@@ -414,7 +424,7 @@ fn read_file(path: PathBuf, digest: Option<Digest>, proof: Proof) -> Result<Prov
         scan => Err(Ending::failed(
             wrong(
                 &path.display().to_string(),
-                scan.as_ref().err().filter(|_| right),
+                scan.as_ref().err(),
                 &found,
                 digest.as_ref(),
             ),

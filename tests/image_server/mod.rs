@@ -125,12 +125,24 @@ impl Server {
             .collect()
     }
 
+    /// Forgets the requests for a path.
+    pub fn forget(&self, path: &str) {
+        let mut state = self.state.lock().expect("the state");
+        // A request that goes on keeps its place.
+        for request in &mut state.requests {
+            if request.path == path {
+                request.path.clear();
+            }
+        }
+    }
+
     /// Bytes of bodies that were sent for a path.
     pub fn sent(&self, path: &str) -> usize {
         self.requests(path).iter().map(|request| request.sent).sum()
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one answer, from its first line to its last")]
 fn serve(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
