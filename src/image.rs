@@ -15,7 +15,7 @@ use crate::host::download::{self, Client, Patience, Trouble};
 use crate::host::{room, service, Machine};
 use crate::incus::images::{self, Store};
 use crate::journal::{Lock, NotLocked};
-use crate::plan::image::{Digest, Need, Proof, Url, RESERVE};
+use crate::plan::image::{Digest, Proof, Url, RESERVE};
 use crate::plan::Refusal;
 use crate::ui::Ui;
 
@@ -34,7 +34,7 @@ pub use service_mode::{chosen_before, due, set_mode, withdraw};
 
 use progress::Reporter;
 use proof::{expected, NoProof};
-use watch::Watcher;
+use watch::{Unpacking, Watcher};
 
 /// Where the image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -387,25 +387,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn launch_pool(&self) -> Option<String> {
-        let (_, store) = look(self.machine).ok()?;
-        store.targets.into_iter().find_map(|target| target.pool)
-    }
-
-    /// Whether there is room for Incus's copy and for what is unpacked.
-    fn room(&self, proven: &Proven, pool: Option<&str>) -> Result<(), Ending> {
-        let need = Need {
-            file: Bytes(0),
-            copy: proven.bytes,
-            unpacked: proven.unpacked,
-        };
-        let (file, incus) = (
-            room(&self.machine.paths.image_folder).context("looking how much is free")?,
-            room(&self.machine.paths.incus).context("looking how much is free")?,
-        );
-        let pool = pool.and_then(|pool| watch::pool_room(self.machine, pool));
-        need.fits(&file, &incus, pool.as_ref())
-            .map_err(|why| Trouble::Full(format!("importing the base image: {why}")).into())
+    fn launch_pool(&self) -> Option<Unpacking> {
+        let (server, store) = look(self.machine).ok()?;
+        let pool = store.targets.into_iter().find_map(|target| target.pool)?;
+        // On a pool that copies nothing is unpacked before a launch.
+        store
+            .unpacked
+            .contains_key(&pool)
+            .then(|| Unpacking::on(&server, &pool))
     }
 }
 

@@ -47,8 +47,7 @@ fn image(megabytes: usize) -> Vec<u8> {
             entry.path().expect("a path").into_owned(),
         );
         if let Some(link) = entry.link_name().expect("a link") {
-            new.append_link(&mut header, path, &link)
-                .expect("a link");
+            new.append_link(&mut header, path, &link).expect("a link");
         } else {
             new.append_data(&mut header, path, &mut entry)
                 .expect("an entry");
@@ -465,7 +464,13 @@ fn full_disks_end_in_clear_errors_and_harm_nobody() {
         let run = run.expect_code(1);
         assert!(run.stderr.contains(words), "{}", run.output());
         assert_eq!(seen(&host), "");
-        assert!(!host.incus(&["image", "list", "--format=csv", "-c", "F"]).contains(&digest(&file)), "{}", run.output());
+        assert!(
+            !host
+                .incus(&["image", "list", "--format=csv", "-c", "F"])
+                .contains(&digest(&file)),
+            "{}",
+            run.output()
+        );
         assert_eq!(
             host.sh("ls -A /var/lib/taos-setup/image | grep -v -x lock || true"),
             ""
@@ -483,16 +488,20 @@ fn full_disks_end_in_clear_errors_and_harm_nobody() {
     // Incus's folder.
     host.sh("fallocate -l 430M /var/lib/incus/ballast");
     full(host.run(&fetch(&server, &[])), "are free there");
-    // It fills up behind our back, while Incus copies.
+    // It fills up behind our back, before Incus copies, and before it unpacks.
     host.sh("rm /var/lib/incus/ballast");
-    let fill =
-        "fallocate -l $(($(stat -f -c '%a*%S' /var/lib/incus) - 20000000)) /var/lib/incus/ballast";
-    let rule = Rule::on("image import").shell(fill);
-    full(
-        host.run(&fetch(&server, &[]).rule(rule)),
-        "putting the base image in place",
-    );
-    host.sh("rm /var/lib/incus/ballast");
+    for (text, left, words) in [
+        ("image import", 10, "putting the base image in place"),
+        ("image import", 150, "are free there"),
+    ] {
+        let fill = format!(
+            "fallocate -l $(($(stat -f -c '%f*%S' /var/lib/incus) - {left}000000)) \
+             /var/lib/incus/ballast"
+        );
+        let rule = Rule::on(text).shell(&fill);
+        full(host.run(&fetch(&server, &[]).rule(rule)), words);
+        host.sh("rm /var/lib/incus/ballast");
+    }
     // The pool.
     let fill = "mnt=/var/lib/incus/storage-pools/default; dd if=/dev/urandom of=$mnt/ballast bs=1M 2>/dev/null || true; sync";
     host.sh(fill);

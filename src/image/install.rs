@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::facts::Server;
+use crate::facts::{Bytes, Server};
+use crate::host::download::Trouble;
 use crate::host::CommandError;
 use crate::incus::images::{self, Store};
 use crate::journal::{inherit, Lock, NotLocked};
-use crate::plan::image::{old_images, Alias, Digest};
+use crate::plan::image::{old_images, Alias, Digest, Need};
 
+use super::watch::{fits, Unpacking};
 use super::{is_full, look, Ending, Proven, Run, Stage, AGAIN};
 
 impl Run<'_> {
@@ -27,7 +29,7 @@ impl Run<'_> {
             return Ok(());
         }
         self.reporter.stage(Stage::Importing);
-        let result = self.import_and_unpack(&mut store, image, proven);
+        let result = self.import_and_unpack(server, &mut store, image, proven);
         if let Err(ending) = result {
             // Without its alias it is only in the way, most of all on a full disk.
             if !matches!(ending, Ending::Stopped) {
@@ -68,13 +70,19 @@ impl Run<'_> {
 
     fn import_and_unpack(
         &mut self,
+        server: &Server,
         store: &mut Store,
         image: &Digest,
         proven: Option<&Proven>,
     ) -> Result<(), Ending> {
-        if let Some(proven) = proven {
-            let pool = store.cold_pools(image.as_str()).into_iter().next();
-            self.room(proven, pool.as_deref())?;
+        // What is in the store already takes no more room there.
+        if let (Some(proven), false) = (proven, store.has("default", image.as_str())) {
+            self.room(
+                server,
+                proven.bytes,
+                proven.unpacked,
+                store.cold_pools(image.as_str()),
+            )?;
         }
         for target in store.targets.clone() {
             let other = matches!(
@@ -103,7 +111,12 @@ impl Run<'_> {
                 "the file changed while it was imported; run this again",
             ));
         }
+        let unpacked = match proven {
+            Some(proven) => proven.unpacked,
+            None => self.guess(image),
+        };
         for pool in store.cold_pools(image.as_str()) {
+            self.room(server, Bytes(0), unpacked, [pool.clone()])?;
             self.show.say(&format!("Unpacking it on pool {pool}…"));
             let (scratch, argv) = images::unpack(image, &pool);
             let unpacked = self.change(&argv);
@@ -112,6 +125,34 @@ impl Run<'_> {
             unpacked.and(deleted)?;
         }
         Ok(())
+    }
+
+    /// Whether there is room for Incus's copy and for what is unpacked.
+    fn room(
+        &self,
+        server: &Server,
+        copy: Bytes,
+        unpacked: Bytes,
+        pools: impl IntoIterator<Item = String>,
+    ) -> Result<(), Ending> {
+        let need = Need {
+            file: Bytes(0),
+            copy,
+            unpacked,
+        };
+        let pool = pools.into_iter().next();
+        let pool = pool.map(|pool| Unpacking::on(server, &pool));
+        fits(self.machine, need, pool.as_ref())
+            .map_err(|why| Trouble::Full(format!("importing the base image: {why}")).into())
+    }
+
+    /// What an image may take unpacked that was looked at by an earlier run.
+    fn guess(&self, image: &Digest) -> Bytes {
+        let file = self.file_in_store(image).ok();
+        let length = file
+            .and_then(|path| path.metadata().ok())
+            .map_or(0, |data| data.len());
+        Bytes(length.saturating_mul(3))
     }
 
     /// Incus keeps the file of an image as it came, under its fingerprint.

@@ -1,6 +1,6 @@
 //! What a download asks of the machine, and tells whoever watches.
 
-use crate::facts::Bytes;
+use crate::facts::{Backing, Bytes, Server};
 use crate::host::download::{Event, Watch};
 use crate::host::{room, Machine};
 use crate::incus::images;
@@ -15,7 +15,7 @@ pub(super) struct Watcher<'a> {
     reporter: &'a mut Reporter,
     show: &'a Fetching<'a>,
     /// The pool that it will be unpacked on.
-    pool: Option<String>,
+    pool: Option<Unpacking>,
 }
 
 impl<'a> Watcher<'a> {
@@ -23,7 +23,7 @@ impl<'a> Watcher<'a> {
         machine: &'a Machine,
         reporter: &'a mut Reporter,
         show: &'a Fetching<'a>,
-        pool: Option<String>,
+        pool: Option<Unpacking>,
     ) -> Self {
         Self {
             machine,
@@ -65,20 +65,51 @@ impl Watch for Watcher<'_> {
             // At least that; how much exactly is known once it has been read.
             unpacked: copy.saturating_add(copy),
         };
-        let look = |path| room(path).map_err(|error| format!("looking how much is free: {error}"));
-        let file = look(&self.machine.paths.image_folder)?;
-        let incus = look(&self.machine.paths.incus)?;
-        let pool = self
-            .pool
-            .as_deref()
-            .and_then(|pool| pool_room(self.machine, pool));
-        need.fits(&file, &incus, pool.as_ref())
+        fits(self.machine, need, self.pool.as_ref())
             .map_err(|why| format!("fetching the base image: {why}"))
     }
 }
 
+/// A pool that an image is unpacked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unpacking {
+    pub pool: String,
+    /// Whether it grows at the cost of the filesystem that Incus lies on.  When that one is full,
+    /// a pool in a sparse file breaks for all that live on it.
+    pub grows: bool,
+}
+
+impl Unpacking {
+    pub(super) fn on(server: &Server, pool: &str) -> Self {
+        let backing = server.pool(pool).map(|pool| &pool.backing);
+        Self {
+            pool: pool.to_owned(),
+            grows: matches!(backing, Some(Backing::LoopFile { size, allocated, .. }) if allocated < size),
+        }
+    }
+}
+
+/// Whether there is room for an image.
+///
+/// # Errors
+/// If there is not: what is missing, and where.
+pub(super) fn fits(
+    machine: &Machine,
+    mut need: Need,
+    pool: Option<&Unpacking>,
+) -> Result<(), String> {
+    let look = |path| room(path).map_err(|error| format!("looking how much is free: {error}"));
+    let file = look(&machine.paths.image_folder)?;
+    let incus = look(&machine.paths.incus)?;
+    if pool.is_some_and(|pool| pool.grows) {
+        need.copy = need.copy.saturating_add(need.unpacked);
+    }
+    let pool = pool.and_then(|pool| pool_room(machine, &pool.pool));
+    need.fits(&file, &incus, pool.as_ref())
+}
+
 /// The room on a pool, if the daemon tells.
-pub(super) fn pool_room(machine: &Machine, pool: &str) -> Option<Room> {
+fn pool_room(machine: &Machine, pool: &str) -> Option<Room> {
     let free = images::free_of_pool(machine, pool).ok()?;
     Some(Room {
         path: format!("pool {pool}"),
