@@ -488,20 +488,23 @@ fn full_disks_end_in_clear_errors_and_harm_nobody() {
     // Incus's folder.
     host.sh("fallocate -l 430M /var/lib/incus/ballast");
     full(host.run(&fetch(&server, &[])), "are free there");
-    // It fills up behind our back, before Incus copies, and before it unpacks.
+    // It fills up behind our back while Incus copies: a pool in a sparse file is not unpacked onto.
+    let fill = |left: u32| {
+        let room = "$(($(stat -f -c '%f*%S' /var/lib/incus)";
+        let ballast = format!("fallocate -l {room} - {left}000000)) /var/lib/incus/ballast");
+        Rule::on("image import").shell(&ballast)
+    };
     host.sh("rm /var/lib/incus/ballast");
-    for (text, left, words) in [
-        ("image import", 10, "putting the base image in place"),
-        ("image import", 150, "are free there"),
-    ] {
-        let fill = format!(
-            "fallocate -l $(($(stat -f -c '%f*%S' /var/lib/incus) - {left}000000)) \
-             /var/lib/incus/ballast"
-        );
-        let rule = Rule::on(text).shell(&fill);
-        full(host.run(&fetch(&server, &[]).rule(rule)), words);
-        host.sh("rm /var/lib/incus/ballast");
-    }
+    full(
+        host.run(&fetch(&server, &[]).rule(fill(150))),
+        "are free there",
+    );
+    host.sh("rm /var/lib/incus/ballast");
+    // The copy itself finds no room. (A sparse pool would not survive that ballast by itself.)
+    host.sh("fallocate --keep-size -l 300M /var/lib/incus/disks/default.img");
+    let run = host.run(&fetch(&server, &[]).rule(fill(10)));
+    full(run, "putting the base image in place");
+    host.sh("rm /var/lib/incus/ballast");
     // The pool.
     let fill = "mnt=/var/lib/incus/storage-pools/default; dd if=/dev/urandom of=$mnt/ballast bs=1M 2>/dev/null || true; sync";
     host.sh(fill);

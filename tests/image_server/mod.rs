@@ -142,7 +142,10 @@ impl Server {
     }
 }
 
-#[allow(clippy::too_many_lines, reason = "one answer, from its first line to its last")]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one answer, from its first line to its last"
+)]
 fn serve(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
