@@ -2,23 +2,26 @@
 
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
+mod http;
 mod intake;
 mod partial;
+mod words;
 
-use intake::{Intake, CHUNK};
+use http::{chance, chunks, head, unreachable};
+use intake::Intake;
+pub use words::{Event, Fetched, Trouble, Watch};
+
 pub use partial::{progress, remove, write_atomically, Partial, BYTES as PARTIAL};
 
 use super::archive::Scan;
 use super::Bounds;
 use crate::facts::Bytes;
-use crate::plan::image::{
-    Answer, ContentRange, Digest, Head, Kept, NotAnImage, Retries, Url, Validator,
-};
+use crate::plan::image::{Answer, Digest, Kept, Retries, Url};
 
 /// How many redirects are followed.
 const HOPS: u32 = 10;
@@ -30,74 +33,6 @@ const LOOK: Duration = Duration::from_millis(200);
 const RESTARTS: u32 = 4;
 /// How many bytes may come before the room is looked at again.
 const ROOM_EACH: u64 = 32 << 20;
-
-/// Why a file did not come.
-#[derive(Debug)]
-pub enum Trouble {
-    /// Somebody asked to stop; what came stays.
-    Stopped,
-    /// The network or the server; what came stays.
-    Network(String),
-    /// The server said something final; what came before stays.
-    Refused(String),
-    /// There is no such file.
-    Missing(String),
-    /// It is not what it should be; what came is gone.
-    Wrong(String),
-    /// There is no room; what came is gone.
-    Full(String),
-    /// Anything else, on this machine.
-    Other(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Trouble {
-    fn from(error: anyhow::Error) -> Self {
-        match error.downcast::<NotAnImage>() {
-            Ok(wrong) => Self::Wrong(wrong.0),
-            Err(error) => Self::Other(error),
-        }
-    }
-}
-
-/// What is seen of a download while it goes on.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event<'a> {
-    Bytes {
-        here: u64,
-        total: Option<u64>,
-    },
-    /// It is tried again after a pause.
-    Pause {
-        why: &'a str,
-        pause: Duration,
-    },
-    /// What was here is of no use.
-    StartingOver {
-        why: &'a str,
-    },
-}
-
-/// What a download needs from whoever wants it.
-pub trait Watch {
-    fn event(&mut self, event: Event<'_>);
-    /// Whether to stop.
-    fn stop(&self) -> bool;
-    /// Whether there is room for so many bytes more.
-    ///
-    /// # Errors
-    /// If there is not.
-    fn room(&self, left: Bytes, total: Option<Bytes>) -> Result<(), String>;
-}
-
-/// A file that came.
-#[derive(Debug)]
-pub struct Fetched {
-    pub digest: Digest,
-    pub bytes: Bytes,
-    pub scan: Result<Scan, String>,
-    /// Whether a part of it was here before, so that it could be of another version.
-    pub resumed: bool,
-}
 
 /// How patient to be.
 #[derive(Debug, Clone, Copy)]
@@ -470,71 +405,6 @@ fn full_or(error: io::Error, doing: fn() -> &'static str) -> Trouble {
         }
         _ => Trouble::Other(anyhow::Error::from(error).context(doing())),
     }
-}
-
-fn unreachable(url: &Url, error: &ureq::Error) -> Stop {
-    let why = format!("fetching {}: {error}", url.plain());
-    match error {
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
-            let why =
-                format!("{why}; nothing is fetched from a server that cannot prove who it is");
-            Stop::Final(Trouble::Refused(why))
-        }
-        ureq::Error::Io(inner) if inner.to_string().contains("certificate") => {
-            let why =
-                format!("{why}; nothing is fetched from a server that cannot prove who it is");
-            Stop::Final(Trouble::Refused(why))
-        }
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => {
-            Stop::Final(Trouble::Refused(why))
-        }
-        _ => Stop::Later { why, after: None },
-    }
-}
-
-fn head(response: &ureq::http::Response<ureq::Body>) -> Head {
-    let header = |name: &str| response.headers().get(name)?.to_str().ok();
-    Head {
-        status: response.status().as_u16(),
-        length: header("content-length").and_then(|text| text.trim().parse().ok()),
-        range: header("content-range").and_then(ContentRange::parse),
-        validator: Validator::of(header("etag"), header("last-modified")),
-        retry_after: header("retry-after").map(ToOwned::to_owned),
-        location: header("location").map(ToOwned::to_owned),
-    }
-}
-
-/// The body in chunks, read by a thread of its own: a slow disk does not keep the network waiting,
-/// and a slow network does not keep this program from hearing that it is to stop.
-fn chunks(response: ureq::http::Response<ureq::Body>) -> Receiver<io::Result<Vec<u8>>> {
-    let (sender, receiver) = sync_channel(8);
-    std::thread::spawn(move || {
-        let mut reader = response.into_body().into_reader();
-        loop {
-            let mut chunk = vec![0; CHUNK];
-            let read = reader.read(&mut chunk);
-            let end = !matches!(read, Ok(count) if count > 0);
-            let chunk = match read {
-                Ok(0) => return,
-                Ok(count) => {
-                    chunk.truncate(count);
-                    Ok(chunk)
-                }
-                Err(error) => Err(error),
-            };
-            if sender.send(chunk).is_err() || end {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// A number from 0 to 1, another one each time and on each machine.
-fn chance() -> f64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    let number = RandomState::new().hash_one(std::process::id());
-    f64::from(u32::try_from(number >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 /// Digest and content of a file that is here.
