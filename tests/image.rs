@@ -292,7 +292,7 @@ fn a_daemon_killed_half_way_costs_a_second_run() {
     publish(&server, &file);
     let fingerprint = digest(&file);
     for text in ["image import", "init "] {
-        for pause in ["0.05", "0.2"] {
+        for pause in ["0.05", "0.2", "0.4"] {
             let daemon = host.daemon_pid().expect("a daemon");
             let rule = Rule::on(text).shell(&format!(
                 "\"$real\" \"$@\" & sleep {pause}; kill -KILL {daemon}; wait $!; exit"

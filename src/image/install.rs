@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::Context as _;
+
 use crate::facts::{Bytes, Server};
-use crate::host::download::Trouble;
+use crate::host::download::{write_atomically, Trouble};
 use crate::host::CommandError;
 use crate::incus::images::{self, Store};
 use crate::journal::{inherit, Lock, NotLocked};
@@ -24,6 +26,7 @@ impl Run<'_> {
     ) -> Result<(), Ending> {
         let _quiet = self.set_up_waits()?;
         self.remove_scratch(server)?;
+        self.remove_half_unpacked()?;
         let mut store = self.store()?;
         if self.nothing_to_do(&store, image) {
             return Ok(());
@@ -119,10 +122,12 @@ impl Run<'_> {
             self.room(server, Bytes(0), unpacked, [pool.clone()])?;
             self.show.say(&format!("Unpacking it on pool {pool}…"));
             let (scratch, argv) = images::unpack(image, &pool);
+            self.note_unpacking(image, &pool)?;
             let unpacked = self.change(&argv);
             // Also after a failure half-way; what is not there cannot be deleted, and that is fine.
             let deleted = self.change_anyway(&images::delete_scratch(&scratch));
             unpacked.and(deleted)?;
+            self.forget_unpacking()?;
         }
         Ok(())
     }
@@ -179,6 +184,48 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// A daemon that is killed while it unpacks takes what is there for whole when it is back, and
+    /// makes instances of it that do not start.  So it is written down what is being unpacked.
+    fn note_unpacking(&self, image: &Digest, pool: &str) -> Result<(), Ending> {
+        let text = format!("{pool} {image}\n");
+        let written = write_atomically(&self.unpacking_file(), text.as_bytes(), 0o600);
+        Ok(written.context("writing down what is unpacked")?)
+    }
+
+    fn forget_unpacking(&self) -> Result<(), Ending> {
+        match std::fs::remove_file(self.unpacking_file()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let error = anyhow::Error::from(error);
+                Err(error
+                    .context("removing the note of what was unpacked")
+                    .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn unpacking_file(&self) -> PathBuf {
+        self.machine.paths.state.join("image/unpacking")
+    }
+
+    /// Removes what was perhaps not unpacked to its end; it is only a cache.
+    fn remove_half_unpacked(&self) -> Result<(), Ending> {
+        let Ok(text) = std::fs::read_to_string(self.unpacking_file()) else {
+            return Ok(());
+        };
+        if let Some((pool, image)) = text.trim_end().split_once(' ') {
+            let store = self.store()?;
+            let there = store
+                .unpacked
+                .get(pool)
+                .is_some_and(|images| images.contains(image));
+            if there {
+                self.change(&images::forget_unpacked(image, pool))?;
+            }
+        }
+        self.forget_unpacking()
+    }
+
     /// What was replaced goes, if nothing was made from it.
     fn remove_old(&self, image: &Digest) -> Result<(), Ending> {
         let store = self.store()?;
@@ -202,7 +249,13 @@ impl Run<'_> {
     }
 
     fn store(&self) -> Result<Store, Ending> {
-        Ok(look(self.machine)?.1)
+        // It answered when this run began, so this is no refusal any more.
+        look(self.machine).map(|(_, store)| store).map_err(|error| {
+            Ending::failed(
+                format!("putting the base image in place: {error:#}"),
+                "once Incus answers again, taos-setup image fetch goes on from there",
+            )
+        })
     }
 
     /// Runs a command that changes something.  The lock is inherited: should this program be

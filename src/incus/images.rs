@@ -229,6 +229,13 @@ pub fn unpack(image: &Digest, pool: &str) -> (String, Vec<String>) {
     (name, argv)
 }
 
+/// Removes what of an image is unpacked on a pool; the image itself stays.
+#[must_use]
+pub fn forget_unpacked(fingerprint: &str, pool: &str) -> Vec<String> {
+    let volume = format!("image/{fingerprint}");
+    incus(&["storage", "volume", "delete", pool, &volume])
+}
+
 #[must_use]
 pub fn delete_scratch(name: &str) -> Vec<String> {
     incus(&["delete", "--force", name, "--project", "default"])
