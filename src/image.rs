@@ -32,7 +32,7 @@ pub use commands::{remove, show, verify};
 pub use ending::Ending;
 pub use ensure::{detach, ensure, Readiness};
 pub use progress::{Progress, Stage};
-pub use service_mode::{chosen_before, due, set_mode, withdraw};
+pub use service_mode::{due, set_mode, withdraw};
 
 use progress::Reporter;
 use proof::{expected, NoProof};

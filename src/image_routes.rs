@@ -71,19 +71,15 @@ pub fn after_set_up(machine: &Machine, ui: &Ui, cli: &Cli) -> Result<u8> {
         .image
         .map(Mode::from)
         .or_else(|| Mode::of_prefetch(&prefetch));
-    let mode = match asked {
-        Some(mode) => mode,
-        // What was chosen once is not asked for again.
-        None if image::chosen_before(machine) => return Ok(0),
-        None if ui.interactive() && !cli.yes => ui.choose_when(),
-        None => Mode::default(),
+    // It is no step of the plan that was shown, so it takes a word of its own.
+    let Some(mode) = asked else {
+        return Ok(0);
     };
-    let Ok(wanted) = wanted(cli, false) else {
-        // Without an image for this machine there is nothing to arrange, unless it was asked for.
-        return match asked {
-            None | Some(Mode::Off) => Ok(0),
-            Some(_) => Err(unpublished().into()),
-        };
+    let wanted = match wanted(cli, false) {
+        Ok(wanted) => wanted,
+        // Without an image for this machine there is nothing to forgo.
+        Err(_) if mode == Mode::Off => return Ok(0),
+        Err(error) => return Err(error),
     };
     let words = image::set_mode(machine, mode, &wanted)?;
     ui.say(&words);

@@ -338,6 +338,7 @@ impl Ui {
             ));
         }
         self.item("next", "incus launch images:debian/13 first");
+        self.item("image", "taos-setup --image lazy|now|background");
         self.item("look", "taos-setup status");
         self.item("undo", "taos-setup undo");
     }

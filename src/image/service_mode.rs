@@ -105,12 +105,6 @@ fn off_words() -> &'static str {
     "The base image is fetched when you ask for it: taos-setup image fetch"
 }
 
-/// Whether a mode was chosen that is still to be carried out, or an image came since.
-#[must_use]
-pub fn chosen_before(machine: &Machine) -> bool {
-    file(machine).exists() || machine.paths.image_status.exists()
-}
-
 /// Whether the service has something to do: it was asked for, or there was a first deploy.
 ///
 /// # Errors

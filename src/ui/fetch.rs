@@ -5,7 +5,6 @@ use std::io::IsTerminal as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Ui;
-use crate::plan::image::Mode;
 
 /// Shows a file as it comes, and what is done with it.
 pub struct Fetching<'a> {
@@ -27,44 +26,6 @@ impl Ui {
             bar
         });
         Fetching { ui: self, bar }
-    }
-}
-
-impl Ui {
-    /// Asks when the base image is to be fetched; lazily where there is no answer.
-    #[must_use]
-    pub fn choose_when(&self) -> Mode {
-        let _held = self.signals.hold();
-        self.say(
-            "The base image of agents takes 300 to 500 MB. Deploys work without it, and take longer. \
-             When is it to be fetched?",
-        );
-        for (number, text) in [
-            (
-                1,
-                "lazy: in the background, when the first agent is deployed",
-            ),
-            (2, "now: you see it come"),
-            (3, "background: from now on, while you go on"),
-            (4, "off: only when you ask for it"),
-        ] {
-            self.say(&format!("  {number}) {text}"));
-        }
-        loop {
-            eprint!("When? [1]: ");
-            let Some(line) = self.line() else {
-                eprintln!();
-                // The end of input is no consent to anything.
-                return Mode::Off;
-            };
-            match line.trim().to_lowercase().as_str() {
-                "" | "1" | "lazy" => return Mode::Lazy,
-                "2" | "now" => return Mode::Now,
-                "3" | "background" => return Mode::Background,
-                "4" | "off" => return Mode::Off,
-                _ => eprintln!("Please type a number from 1 to 4."),
-            }
-        }
     }
 }
 
