@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures taos-setup against the alternative, side by side and in turn, each in a private host that is gone afterwards.
-#   sudo scripts/bench.sh [setup] [noop] [version] [launch]     default: all of them
+#   sudo scripts/bench.sh [setup] [noop] [version] [launch] [image]     default: all of them
 # RUNS=5         how often each is run; medians are printed
 # TAOS_SETUP     the binary (default: target/release/taos-setup, built if it is not there)
-# BENCH_IMAGE    an Incus image tarball for `launch` (default: one is made and kept in ~/.cache)
+# BENCH_IMAGE    an Incus image tarball for `launch` and `image` (default: one is made and kept in ~/.cache)
 # BENCH_DIR      a folder on the disk to be measured, with 12 GB free (default: /var/tmp)
 # BENCH_OPTIONS  `launch` on a pool made by hand with these mount options, instead of by taos-setup
 # Ends with 1 if a bound is not kept.
@@ -13,9 +13,9 @@ set -euo pipefail
 . "$(dirname "$0")/bench/lib.sh"
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(setup noop version launch)
+[ ${#parts[@]} -gt 0 ] || parts=(setup noop version launch image)
 for part in "${parts[@]}"; do
-	[[ $part =~ ^(setup|noop|version|launch)$ ]] || die "unknown part '$part': use setup, noop, version or launch"
+	[[ $part =~ ^(setup|noop|version|launch|image)$ ]] || die "unknown part '$part': use setup, noop, version, launch or image"
 done
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
@@ -27,7 +27,8 @@ if outside; then
 	[ -x "$binary" ] || [ -n "${TAOS_SETUP:-}" ] || cargo build --release --locked --manifest-path "$root/Cargo.toml" >&2
 	TAOS_SETUP=$(readlink -e "$binary") || die "there is no program at $binary"
 	export TAOS_SETUP
-	if wanted launch; then
+	if wanted image; then needs curl python3; fi
+	if wanted launch || wanted image; then
 		BENCH_IMAGE=$(bench_image)
 		export BENCH_IMAGE
 	fi
@@ -141,9 +142,74 @@ bench_launch() {
 	away
 }
 
+# The program's own peak, without the programs that it runs: the kernel's high-water mark, read until it ends.
+peak_of() {
+	local process peak=0 now
+	"$@" >"$BENCH_WORK/out" 2>&1 </dev/null &
+	process=$!
+	while now=$(awk '/^VmHWM/ { print $2 }' "/proc/$process/status" 2>/dev/null) && [ -n "$now" ]; do
+		peak=$now
+		sleep 0.02
+	done
+	wait "$process" || { tail -n 5 "$BENCH_WORK/out" >&2; die "failed: $*"; }
+	rec 'peak memory' "$peak"
+}
+curl_and_import() {
+	curl -sf -o "$BENCH_WORK/fetched" "$1" && incus image import "$BENCH_WORK/fetched" --alias bench
+}
+bench_image_fetch() {
+	local run url server www=$BENCH_WORK/www new
+	mkdir -p "$www"
+	ln -s "$BENCH_IMAGE" "$www/image.tar.gz"
+	(cd "$www" && sha256sum image.tar.gz >SHA256SUMS)
+	python3 -m http.server --bind 127.0.0.1 --directory "$www" 8088 >/dev/null 2>&1 &
+	server=$!
+	url=http://127.0.0.1:8088/image.tar.gz
+	until curl -sf -o /dev/null "${url%/*}/SHA256SUMS"; do sleep 0.1; done
+	fresh_host image
+	export TAOS_IMAGE_STATUS=$INCUS_DIR.status/status.json
+	# Without a pool there is nothing to unpack on: what is left is what curl and the import do, and the checks.
+	for run in $(seq "$RUNS"); do
+		say "image: run $run of $RUNS"
+		sync
+		timed "$TAOS_SETUP" image fetch --image-url "$url"
+		rec 'taos-setup image fetch'
+		incus image delete taos-openclaw-base
+		sync
+		timed curl_and_import "$url"
+		rec 'curl; incus image import'
+		incus image delete bench
+		rm "$BENCH_WORK/fetched"
+		peak_of "$TAOS_SETUP" image fetch --image-url "$url"
+		incus image delete taos-openclaw-base
+	done
+	timed "$TAOS_SETUP" --yes --image off
+	new=$(incus profile device get default root pool)
+	for run in $(seq "$RUNS"); do
+		say "image: launches $run of $RUNS"
+		timed "$TAOS_SETUP" image fetch --image-url "$url"
+		sync
+		timed incus launch taos-openclaw-base "$BENCH_TAG-warm" -s "$new"
+		rec 'first launch, warmed'
+		timed incus launch taos-openclaw-base "$BENCH_TAG-later" -s "$new"
+		rec 'later launch of it'
+		incus delete -f "$BENCH_TAG-warm" "$BENCH_TAG-later" >/dev/null
+		incus storage volume delete "$new" "image/$(incus image list --format csv --columns F)" >/dev/null
+		sync
+		timed incus launch taos-openclaw-base "$BENCH_TAG-cold" -s "$new"
+		rec 'first launch, not warmed'
+		incus delete -f "$BENCH_TAG-cold" >/dev/null
+		incus image delete taos-openclaw-base
+	done
+	kill "$server"
+	away
+	rm -rf "${TAOS_IMAGE_STATUS%/*}"
+}
+
 if wanted setup || wanted noop; then bench_setup; fi
 if wanted version; then bench_version; fi
 if wanted launch; then bench_launch; fi
+if wanted image; then bench_image_fetch; fi
 
 printf '%s\nMedians of %s runs, in turn. Seconds depend on the machine and what else it does; ratios less so.\n\n' "$(machine)" "$RUNS"
 header
@@ -154,6 +220,16 @@ if wanted launch; then
 	row 'new pool, first launch (unpacks)' 'first launch' 'launch on dir'
 	row 'new pool, later launches' 'later launch' 'launch on dir'
 fi
+if wanted image; then
+	row 'image: fetch, check, import' 'taos-setup image fetch' 'curl; incus image import' 1.1
+	row 'image: first launch, warmed' 'first launch, warmed' 'first launch, not warmed'
+	row 'image: first launch, warmed' 'first launch, warmed' 'later launch of it'
+	n=$(awk -F'\t' '$1 == "peak memory" { print $2 }' "$results" | sort -n | tail -n 1) verdict=kept
+	if [ "${n:-0}" = 0 ] || [ "$n" -gt 32768 ]; then
+		verdict='NOT KEPT (0 means: not measured)' failed=1
+	fi
+	printf '\npeak memory of image fetch: %s KiB, bound 32768: %s\n' "$n" "$verdict"
+fi
 if wanted noop; then
 	n=$(of calls) verdict=kept
 	if [ "$n" = 0 ] || awk -v n="$n" 'BEGIN { exit !(n > 6) }'; then
@@ -161,6 +237,7 @@ if wanted noop; then
 	fi
 	printf '\nsecond run: %s calls of incus, bound 6: %s\n' "$n" "$verdict"
 fi
+if wanted image && ! wanted launch; then printf '\nimage: %s MiB as a tarball\n' "$(du -Lm "$BENCH_IMAGE" | cut -f1)"; fi
 if wanted launch; then
 	printf '\nimage: %s MiB as a tarball; new pool: btrfs, %s\n' "$(du -m "$BENCH_IMAGE" | cut -f1)" "$MOUNT_OPTIONS"
 fi

@@ -9,6 +9,10 @@ use taos_setup::plan::migrate::Wanted;
 use taos_setup::plan::{DriverChoice, Goal, Pins, PoolName, SourceChoice};
 use taos_setup::setup::{Asked, Manner, Migrating};
 
+mod image;
+
+pub use image::{ImageCommand, ImageOptions};
+
 /// Set up Incus so that each launch is a clone, not a copy
 ///
 /// Looks at this host's Incus, shows what it found and what it would do, asks,
@@ -57,6 +61,9 @@ pub struct Cli {
     // Last, as its heading would go on over what follows.
     #[command(flatten)]
     pub pool: PoolOptions,
+
+    #[command(flatten)]
+    pub image: ImageOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,6 +79,11 @@ pub enum Command {
     Undo,
     /// Move containers to another pool, each down for seconds only
     Migrate(MigrateOptions),
+    /// The image that agents are made from
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -235,6 +247,7 @@ impl Cli {
             Some(Command::Status { .. }) => "status",
             Some(Command::Undo) => "undo",
             Some(Command::Migrate(_)) => "migrate",
+            Some(Command::Image { .. }) => "image",
         }
     }
 }
@@ -283,6 +296,18 @@ mod tests {
             &["--pin", "mary,mary"],
             &["--timeout", "0"],
             &["frobnicate"],
+            &["--image", "soon"],
+            &["image"],
+            &["image", "fetch", "--image-url", "http://example.org/x"],
+            &["image", "fetch", "--image-sha256", "abc"],
+            &[
+                "image",
+                "fetch",
+                "--image-file",
+                "x",
+                "--image-url",
+                "https://a/b",
+            ],
         ] {
             let line = ["taos-setup"].iter().chain(arguments);
             assert!(Cli::try_parse_from(line).is_err(), "{arguments:?}");

@@ -1,11 +1,14 @@
 //! The machine itself: the only code that runs programs, reads the system's files, and hears
 //! signals.
 
+pub mod archive;
 pub mod command;
+pub mod download;
 mod filesystems;
 pub mod log;
 pub mod packages;
 mod probe;
+pub mod service;
 pub mod signals;
 pub mod tree;
 
@@ -13,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use command::{CommandError, Output};
+pub use filesystems::room;
 pub use probe::{backing, probe, stray_files, tools};
 pub use signals::Signals;
 
@@ -25,6 +29,11 @@ pub struct Paths {
     pub log: PathBuf,
     /// The daemon's state; `/var/lib/incus`, or `INCUS_DIR`.
     pub incus: PathBuf,
+    /// How far the base image is, for anybody to read; `/var/lib/taos-setup-image/status.json`, or
+    /// `TAOS_IMAGE_STATUS`.
+    pub image_status: PathBuf,
+    /// Where the base image's file lies until Incus has it: `TAOS_TMPDIR`, or below `state`.
+    pub image_folder: PathBuf,
 }
 
 impl Paths {
@@ -36,8 +45,16 @@ impl Paths {
                 .filter(|value| !value.is_empty())
                 .map_or_else(|| PathBuf::from(default), PathBuf::from)
         };
+        let state = path("TAOS_STATE_DIR", "/var/lib/taos-setup");
         Self {
-            state: path("TAOS_STATE_DIR", "/var/lib/taos-setup"),
+            image_status: path("TAOS_IMAGE_STATUS", "/var/lib/taos-setup-image/status.json"),
+            image_folder: std::env::var_os("TAOS_TMPDIR")
+                .filter(|value| !value.is_empty())
+                .map_or_else(
+                    || state.join("image"),
+                    |folder| PathBuf::from(folder).join("taos-setup-image"),
+                ),
+            state,
             log: path("TAOS_LOG_FILE", "/var/log/taos-setup.log"),
             incus: path("INCUS_DIR", "/var/lib/incus"),
         }

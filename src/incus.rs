@@ -8,6 +8,7 @@ use crate::host::{tree, CommandError, Machine};
 use crate::step::Scope;
 
 mod commands;
+pub mod images;
 mod read;
 
 pub use commands::{commands_of, Commands};

@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod facts;
 pub mod host;
+pub mod image;
 pub mod incus;
 pub mod journal;
 pub mod plan;

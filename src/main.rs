@@ -11,6 +11,7 @@ use taos_setup::ui::Ui;
 use taos_setup::{apply, incus, journal, look, setup, status};
 
 mod cli;
+mod image_routes;
 
 use cli::{Cli, Command};
 
@@ -43,7 +44,12 @@ fn run(cli: &Cli) -> Result<u8> {
     let signals = Signals::listen().context("listening for signals")?;
     let ui = Ui::new(cli.quiet, cli.verbose, cli.json, signals.clone());
     let paths = Paths::from_environment();
-    let effects = !cli.dry_run && !matches!(cli.command, Some(Command::Status { probe: false }));
+    let only_looks = match &cli.command {
+        Some(Command::Status { probe }) => !probe,
+        Some(Command::Image { command }) => image_routes::only_looks(command),
+        _ => false,
+    };
+    let effects = !cli.dry_run && !only_looks;
     let log = if effects && nix::unistd::geteuid().is_root() {
         Log::append_to(&paths.log)
             .with_context(|| format!("opening the log {}", paths.log.display()))?
@@ -63,6 +69,7 @@ fn run(cli: &Cli) -> Result<u8> {
     };
     let report = match &cli.command {
         Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, *probe),
+        Some(Command::Image { command }) => return image_routes::run(&machine, &ui, cli, command),
         Some(Command::Undo) => setup::undo(&machine, &ui, cli.goal(), &cli.manner(&command))?,
         Some(Command::Migrate(options)) => {
             setup::migrate(&machine, &ui, options.asked(), &cli.manner(&command))?
@@ -70,7 +77,13 @@ fn run(cli: &Cli) -> Result<u8> {
         None => setup::set_up(&machine, &ui, cli.goal(), &cli.manner(&command))?,
     };
     ui.show_ending(&report);
-    let code = report.ending.exit_code();
+    let mut code = report.ending.exit_code();
+    if cli.command.is_none() && code == 0 && !cli.dry_run {
+        code = image_routes::after_set_up(&machine, &ui, cli)?;
+    }
+    if matches!(cli.command, Some(Command::Undo)) && code == 0 && !cli.dry_run {
+        taos_setup::image::withdraw(&machine).context("taking back when the image is fetched")?;
+    }
     machine.log.line(&format!("ended with exit code {code}"));
     Ok(code)
 }

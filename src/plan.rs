@@ -13,6 +13,7 @@ use crate::facts::{Bytes, Facts, Incus, Pool, Reference, Server};
 use crate::step::{DaemonStart, Step};
 
 mod goal;
+pub mod image;
 pub mod migrate;
 mod network;
 mod packages;

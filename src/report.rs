@@ -205,6 +205,30 @@ pub fn error_json(command: &str, exit_code: u8, message: &str, hints: &[String])
     })
 }
 
+/// The document of `image …`, but for `image status`, which has its own.
+#[must_use]
+pub fn image_json(
+    command: &str,
+    outcome: &str,
+    exit_code: u8,
+    message: Option<&str>,
+    hints: &[String],
+) -> String {
+    document(&Document {
+        schema: SCHEMA,
+        command,
+        outcome,
+        exit_code,
+        message,
+        hints,
+        facts: None,
+        plan: None,
+        remaining: Vec::new(),
+        status: None,
+        migrated: &[],
+    })
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,

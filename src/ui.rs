@@ -12,9 +12,11 @@ use crate::report::{Ending, Report};
 use crate::status::{pool_line, Status};
 use crate::step::Step;
 
+mod fetch;
 mod migrate;
 mod steps;
 
+pub use fetch::Fetching;
 pub use steps::Steps;
 
 /// How much is said, and where.
@@ -346,6 +348,7 @@ impl Ui {
             ));
         }
         self.item("next", "incus launch images:debian/13 first");
+        self.item("image", "taos-setup --image lazy|now|background");
         self.item("look", "taos-setup status");
         self.item("undo", "taos-setup undo");
     }

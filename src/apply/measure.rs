@@ -1,18 +1,20 @@
 //! Launching scratch instances to see how long it takes.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
-use crate::facts::{Facts, Image, Pool, Server};
-use crate::host::{CommandError, Machine};
+use crate::facts::{Facts, Image, Pool, Reference, Server};
+use crate::host::{service, CommandError, Machine};
 use crate::status::{Launch, BASE_IMAGE};
 
 /// Marks an instance as this program's own, with the process that made it.
 const MARK: &str = "user.taos-setup.scratch";
 /// Not `taos-agent-`: what begins so is an agent's.
 const PREFIX: &str = "taos-probe-";
+/// How long an address is waited for.
+const ADDRESS: Duration = Duration::from_secs(10);
 
 /// Launches and removes a scratch instance on each usable pool.
 ///
@@ -32,7 +34,7 @@ pub fn measure(machine: &Machine, facts: &Facts) -> Result<Vec<Launch>> {
     let usable = server.pools.iter().filter(|pool| pool.status == "Created");
     Ok(usable
         .take_while(|_| !machine.signals.stop_asked())
-        .map(|pool| on_pool(machine, pool, image))
+        .map(|pool| on_pool(machine, pool, image, bridge(server)))
         .collect())
 }
 
@@ -52,7 +54,7 @@ fn image(server: &Server) -> Option<&Image> {
     images.first().copied()
 }
 
-fn on_pool(machine: &Machine, pool: &Pool, image: &Image) -> Launch {
+fn on_pool(machine: &Machine, pool: &Pool, image: &Image, network: &str) -> Launch {
     let mut launch = Launch {
         pool: pool.name.clone(),
         driver: pool.driver.clone(),
@@ -64,10 +66,12 @@ fn on_pool(machine: &Machine, pool: &Pool, image: &Image) -> Launch {
         first_create: 0.0,
         create: 0.0,
         start: 0.0,
+        idmap_restart: None,
+        network_ready: None,
         error: None,
     };
     let name = format!("{PREFIX}{}", std::process::id());
-    let result = timed(&mut launch, machine, &name, image);
+    let result = timed(&mut launch, machine, &name, image, network);
     // Also after a failure half-way; what is not there cannot be deleted, and that is fine.
     let deleted = delete(machine, &name);
     launch.error = result.and(deleted).err().map(|error| error.to_string());
@@ -79,23 +83,88 @@ fn timed(
     machine: &Machine,
     name: &str,
     image: &Image,
+    network: &str,
 ) -> Result<(), CommandError> {
     let mark = format!("{MARK}={}", std::process::id());
-    let create = [
+    let pool = launch.pool.clone();
+    let mut create = vec![
         "init",
         &image.fingerprint,
         name,
         "--storage",
-        &launch.pool.clone(),
+        &pool,
         "--no-profiles",
         "--config",
         &mark,
     ];
+    if !network.is_empty() {
+        create.extend(["--network", network]);
+    }
     launch.first_create = time(machine, &create)?;
     delete(machine, name)?;
     launch.create = time(machine, &create)?;
     launch.start = time(machine, &["start", name])?;
+    deploy(launch, machine, name, network)
+}
+
+/// The rest of what a deploy does: another mapping of ids, and waiting for the network.
+fn deploy(
+    launch: &mut Launch,
+    machine: &Machine,
+    name: &str,
+    network: &str,
+) -> Result<(), CommandError> {
+    // As agents have it: the user of the host's service is the same one inside.
+    let user = service::users().first().copied().unwrap_or(1000);
+    let map = format!("raw.idmap=both {user} {user}");
+    let begun = Instant::now();
+    // Where the host does not let containers have that user, agents do without it, too.
+    if run(machine, &["config", "set", name, &map]).is_err() {
+        return Ok(());
+    }
+    if run(machine, &["restart", "--force", name]).is_err() {
+        return Ok(());
+    }
+    launch.idmap_restart = Some(begun.elapsed().as_secs_f64());
+    if network.is_empty() {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < ADDRESS && !machine.signals.stop_asked() {
+        let path = format!("/1.0/instances/{name}/state?project=default");
+        let argv = ["incus", "query", "--force-local", &path].map(String::from);
+        let state = machine.run(&argv, machine.bounds.query)?.stdout;
+        if has_address(&state) {
+            launch.network_ready = Some(begun.elapsed().as_secs_f64());
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     Ok(())
+}
+
+/// Whether an instance's state shows an address that others can reach.
+fn has_address(state: &str) -> bool {
+    let state: serde_json::Value = serde_json::from_str(state).unwrap_or_default();
+    let cards = state["network"].as_object();
+    cards.into_iter().flatten().any(|(_, card)| {
+        let addresses = card["addresses"].as_array();
+        addresses
+            .into_iter()
+            .flatten()
+            .any(|address| address["family"] == "inet" && address["scope"] == "global")
+    })
+}
+
+/// The bridge that launches in project `default` get a card on; empty without one.
+fn bridge(server: &Server) -> &str {
+    let reference = Reference::new("default", "default");
+    let devices = server.profile(&reference).map(|profile| &profile.devices);
+    let cards = devices.into_iter().flat_map(|devices| devices.values());
+    cards
+        .filter(|device| device.get("type").map(String::as_str) == Some("nic"))
+        .find_map(|device| device.get("network"))
+        .map_or("", String::as_str)
 }
 
 fn time(machine: &Machine, words: &[&str]) -> Result<f64, CommandError> {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::facts::{Bytes, Filesystem, Place, PlaceKind};
+use crate::plan::image::Room;
 
 /// The inode number of every btrfs subvolume's root folder.
 const SUBVOLUME_INODE: u64 = 256;
@@ -77,6 +78,23 @@ pub(super) fn filesystem(mount: &Mount) -> Filesystem {
         free: Bytes(free),
         promised: Bytes(0),
     }
+}
+
+/// The room where a path lies, or would lie.
+///
+/// # Errors
+/// If not even its parents can be looked at.
+pub fn room(path: &Path) -> std::io::Result<Room> {
+    let real = path
+        .ancestors()
+        .find_map(|ancestor| ancestor.canonicalize().ok())
+        .ok_or(std::io::ErrorKind::NotFound)?;
+    let stat = nix::sys::statvfs::statvfs(&real)?;
+    Ok(Room {
+        path: path.display().to_string(),
+        device: real.metadata()?.dev(),
+        free: Bytes(stat.blocks_available() * stat.fragment_size()),
+    })
 }
 
 /// Other btrfs filesystems that a pool could be put on: writable, and mounted at boot (in fstab).

@@ -100,7 +100,7 @@ fn device_words(
 }
 
 /// `--force-local` takes the daemon on this machine, whatever remote the client is set to.
-fn incus(rest: &[&str]) -> Vec<String> {
+pub(super) fn incus(rest: &[&str]) -> Vec<String> {
     let mut argv = words(&["incus", "--force-local"]);
     argv.extend(words(rest));
     argv
@@ -113,6 +113,6 @@ fn keys(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+pub(super) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }

@@ -237,7 +237,7 @@ pub(super) fn pool_warnings(text: &str) -> Result<BTreeMap<String, String>> {
 }
 
 /// Takes the answer out of the daemon's envelope.  An empty list may come as `null`.
-fn parse<T: DeserializeOwned + Default>(text: &str, what: &str) -> Result<T> {
+pub(super) fn parse<T: DeserializeOwned + Default>(text: &str, what: &str) -> Result<T> {
     #[derive(Deserialize)]
     struct Envelope<T> {
         #[serde(rename = "type")]

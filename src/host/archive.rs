@@ -1,0 +1,221 @@
+//! Reading a tarball from its first byte to its last, to see whether it is an image.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+
+use anyhow::{bail, Context as _, Result};
+
+use crate::facts::Bytes;
+use crate::plan::image::{Compression, Entries, EntryKind, Metadata, NotAnImage, MAGIC};
+
+/// More than any image's metadata or longest path takes.
+const LONGEST: u64 = 1 << 20;
+
+/// What was learned of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// What it takes unpacked.
+    pub unpacked: Bytes,
+}
+
+/// Looks at an image file.
+///
+/// # Errors
+/// If it is no image for this host ([`NotAnImage`]), or cannot be read.
+pub fn scan_file(path: &Path) -> Result<Scan> {
+    let reading = || format!("reading {}", path.display());
+    let mut start = Vec::with_capacity(MAGIC);
+    let file = File::open(path).with_context(reading)?;
+    file.take(MAGIC as u64)
+        .read_to_end(&mut start)
+        .with_context(reading)?;
+    let compression = Compression::of(&start)?;
+    let Some(program) = compression.program() else {
+        let file = BufReader::with_capacity(1 << 17, File::open(path).with_context(reading)?);
+        return scan(compression, file);
+    };
+    let mut child = Command::new(program)
+        .args(["-dc", "--"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("unpacking {} with {program}: install that", path.display()))?;
+    let result = match child.stdout.take() {
+        Some(output) => scan(Compression::None, output),
+        None => bail!("unpacking {} with {program}: no output", path.display()),
+    };
+    // Where the scan ended early it has nobody to write to any more.
+    child.kill().ok();
+    child.wait().ok();
+    result
+}
+
+/// Looks at an image as it comes.
+///
+/// # Errors
+/// If it is no image for this host ([`NotAnImage`]), or cannot be read.
+pub fn scan(compression: Compression, mut reader: impl Read) -> Result<Scan> {
+    let scan = match compression {
+        Compression::Gzip => entries(flate2::read::MultiGzDecoder::new(&mut reader)),
+        _ => entries(&mut reader),
+    }?;
+    // Whoever sends the bytes is to get rid of the padding, too.
+    io::copy(&mut reader, &mut io::sink()).context("reading to the end")?;
+    Ok(scan)
+}
+
+fn entries(reader: impl Read) -> Result<Scan> {
+    let damaged = |error: io::Error| NotAnImage(format!("it is damaged: {error}"));
+    let budget = Rc::new(Cell::new(LONGEST));
+    let mut archive = tar::Archive::new(Bounded {
+        inner: reader,
+        budget: Rc::clone(&budget),
+    });
+    let mut seen = Entries::default();
+    for entry in archive.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        let kind = match entry.header().entry_type() {
+            tar::EntryType::Directory => EntryKind::Directory,
+            tar::EntryType::Symlink => EntryKind::Symlink,
+            tar::EntryType::Link => EntryKind::HardLink,
+            kind if kind.is_file() => EntryKind::File,
+            _ => EntryKind::Other,
+        };
+        let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
+        let is_metadata = seen.see(&entry.path_bytes(), kind, link.as_deref(), entry.size())?;
+        budget.set(u64::MAX);
+        if is_metadata {
+            let mut text = Vec::new();
+            (&mut entry)
+                .take(LONGEST)
+                .read_to_end(&mut text)
+                .map_err(damaged)?;
+            Metadata::read(&text, std::env::consts::ARCH)?;
+        }
+        io::copy(&mut entry, &mut io::sink()).map_err(damaged)?;
+        budget.set(LONGEST);
+    }
+    Ok(Scan {
+        unpacked: Bytes(seen.end()?),
+    })
+}
+
+/// Bounds what is read between two entries: long names are kept in memory.
+struct Bounded<R> {
+    inner: R,
+    budget: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let left = self.budget.get().checked_sub(count as u64);
+        self.budget
+            .set(left.ok_or_else(|| io::Error::other("a header of more than 1 MiB"))?);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn tarball(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            builder
+                .append_data(&mut header, name, text.as_bytes())
+                .unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn image() -> Vec<u8> {
+        let metadata = format!("architecture: {}\n", std::env::consts::ARCH);
+        let long = format!("rootfs/{}", "x/".repeat(100));
+        tarball(&[
+            ("metadata.yaml", &metadata),
+            ("rootfs/a", "a"),
+            (&long, "b"),
+        ])
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn file(bytes: &[u8]) -> Result<Scan> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        scan_file(file.path())
+    }
+
+    fn not_an_image(bytes: &[u8]) -> String {
+        let error = file(bytes).unwrap_err();
+        error.downcast::<NotAnImage>().unwrap().0
+    }
+
+    #[test]
+    fn images_are_recognised() {
+        assert!(file(&image()).is_ok());
+        assert!(file(&gzip(&image())).is_ok());
+        // As gzip concatenates, and as some tools pad.
+        let (one, two) = (gzip(&image()[..700]), gzip(&image()[700..]));
+        assert!(file(&[one, two].concat()).is_ok());
+    }
+
+    #[test]
+    fn the_programs_of_the_host_unpack_the_rest() {
+        for program in ["xz", "zstd", "bzip2"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("image");
+            std::fs::write(&path, image()).unwrap();
+            let packed = Command::new(program).arg("-c").arg(&path).output();
+            let Ok(packed) = packed else { continue };
+            assert!(file(&packed.stdout).is_ok(), "{program}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_not() {
+        assert!(not_an_image(b"").contains("empty"));
+        assert!(not_an_image(b"<html>").contains("web page"));
+        assert!(not_an_image(&tarball(&[("x", "y")])).contains("neither metadata.yaml nor rootfs"));
+        let whole = gzip(&image());
+        assert!(not_an_image(&whole[..whole.len() / 2]).contains("damaged"));
+        let mut climbing = image();
+        climbing[1024..1024 + 9].copy_from_slice(b"../../xyz");
+        assert!(file(&climbing).is_err());
+        let other = tarball(&[
+            ("metadata.yaml", "architecture: s390x\n"),
+            ("rootfs/a", "a"),
+        ]);
+        assert!(not_an_image(&other).contains("s390x"));
+    }
+
+    #[test]
+    fn a_giant_header_is_not_kept_in_memory() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let name = "x".repeat(2 << 20);
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_path("././@LongLink").unwrap();
+        header.set_size(name.len() as u64);
+        header.set_cksum();
+        builder.append(&header, name.as_bytes()).unwrap();
+        let bytes = builder.into_inner().unwrap();
+        assert!(not_an_image(&bytes).contains("more than 1 MiB"));
+    }
+}

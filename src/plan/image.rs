@@ -1,0 +1,121 @@
+//! Decisions about the base image: where it comes from, what proves it, what a server's answer
+//! means, whether a file is an image, and what to do with the images that Incus has.
+//!
+//! As everywhere in [`crate::plan`] nothing is read or changed here.
+
+mod answer;
+mod content;
+mod proof;
+mod room;
+mod store;
+mod trigger;
+mod url;
+
+pub use answer::{Answer, ContentRange, Head, Kept, Retries, Validator};
+pub use content::{Compression, Entries, EntryKind, Metadata, NotAnImage, MAGIC};
+pub use proof::{digest_of, signed, BadDigest, Digest, Proof};
+pub use room::{Need, Room, RESERVE};
+pub use store::{old_images, projects, Alias, Stored, Target};
+pub use trigger::{is_scratch, newcomers};
+pub use url::{BadUrl, Url};
+
+/// The alias under which the taOS application looks for its base image.
+pub const ALIAS: &str = "taos-openclaw-base";
+
+/// Where the image is published: a release whose assets are replaced in place.
+const PUBLISHED: &str =
+    "https://github.com/jaylfc/tinyagentos-images/releases/download/rolling-images";
+
+/// The published image of an architecture, in the kernel's words.
+#[must_use]
+pub fn published(architecture: &str) -> Option<Url> {
+    let asset = match canonical(architecture) {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        _ => return None,
+    };
+    format!("{PUBLISHED}/{ALIAS}-linux-{asset}.tar.gz")
+        .parse()
+        .ok()
+}
+
+/// One word for each architecture, of the several that are in use.
+#[must_use]
+pub fn canonical(architecture: &str) -> &str {
+    match architecture {
+        "amd64" | "x64" => "x86_64",
+        "arm64" => "aarch64",
+        "i386" | "i586" | "x86" => "i686",
+        "armhf" | "armv7" | "armv8l" => "armv7l",
+        other => other,
+    }
+}
+
+/// When the image is fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Started by the first deploy.
+    #[default]
+    Lazy,
+    /// During set-up, with a bar.
+    Now,
+    /// By a service that begins at once.
+    Background,
+    /// Only when somebody asks for it by hand.
+    Off,
+}
+
+impl Mode {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Lazy => "lazy",
+            Self::Now => "now",
+            Self::Background => "background",
+            Self::Off => "off",
+        }
+    }
+
+    /// What `TAOS_PREFETCH_BASE_IMAGE` asks for, as the application reads it.
+    #[must_use]
+    pub fn of_prefetch(value: &str) -> Option<Self> {
+        let wanted = ["1", "true", "yes"]
+            .iter()
+            .any(|word| value.trim().eq_ignore_ascii_case(word));
+        wanted.then_some(Self::Background)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_asset_fits_the_architecture() {
+        for (architecture, end) in [
+            (
+                "x86_64",
+                "rolling-images/taos-openclaw-base-linux-x64.tar.gz",
+            ),
+            (
+                "aarch64",
+                "rolling-images/taos-openclaw-base-linux-arm64.tar.gz",
+            ),
+        ] {
+            let url = published(architecture).unwrap().to_string();
+            assert!(url.starts_with("https://") && url.ends_with(end), "{url}");
+        }
+        assert_eq!(published("riscv64"), None);
+    }
+
+    #[test]
+    fn prefetching_is_asked_for_as_the_application_documents() {
+        for yes in ["1", "true", "YES", " True "] {
+            assert_eq!(Mode::of_prefetch(yes), Some(Mode::Background), "{yes}");
+        }
+        for no in ["", "0", "no", "false", "2"] {
+            assert_eq!(Mode::of_prefetch(no), None, "{no}");
+        }
+    }
+}
