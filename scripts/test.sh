@@ -83,9 +83,10 @@ prepare() {
     say "Installing what the tests need, where it is missing:"
     if [ "$(package_manager)" = apt-get ]; then
         apt_get update
+        command -v systemd-analyze >/dev/null || install_packages systemd
         # Either busybox does; they conflict with each other.
         command -v busybox >/dev/null || install_packages busybox-static
-        install_packages btrfs-progs dnsmasq-base shellcheck iproute2 util-linux mount e2fsprogs procps
+        install_packages acl attr libcap2-bin python3 btrfs-progs dnsmasq-base shellcheck iproute2 util-linux mount e2fsprogs procps
     fi
     install_incus
     ensure_toolchain .

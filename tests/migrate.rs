@@ -40,11 +40,10 @@ fn make_hard_tree(host: &Host, name: &str) {
         touch -h -d '1999-01-01' dangling; touch -d '2001-01-01' a
         chattr +i fixed frozen; chattr +a grows"#
     ));
-    if !host.sh("command -v setfacl || true").is_empty() {
-        host.sh(&format!(
-            "cd /var/lib/incus/storage-pools/default/containers/{name}/rootfs/hard; setfacl -m u:1234:r-- a/one; setfacl -d -m g:5:rwx d"
-        ));
-    }
+    host.sh(&format!(
+        "cd /var/lib/incus/storage-pools/default/containers/{name}/rootfs/hard
+         setfacl -m u:1234:r-- a/one; setfacl -d -m g:5:rwx d"
+    ));
 }
 
 /// An instance without what comes and goes with its runs, and without where it is.
