@@ -204,7 +204,10 @@ fn a_deployer_sees_all_of_it_or_nothing() {
     as_taos(&host, "incus launch taos-openclaw-base taos-agent-y");
     assert!(as_taos(&host, "incus list --format=csv -c ns").contains("taos-agent-y,RUNNING"));
     // What anybody may ask, and what only root may do.
-    let program = host.share().join("taos-setup").display().to_string();
+    // Where it is installed; the harness's own folder need not let everybody through.
+    let program = "/usr/local/bin/taos-setup";
+    let ours = host.share().join("taos-setup");
+    host.sh(&format!("install -m 755 {} {program}", ours.display()));
     as_taos(&host, &format!("{program} image ensure"));
     assert!(as_taos(&host, &format!("{program} image status")).contains("done"));
     let refused = as_taos(
