@@ -11,6 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/install.sh
 
 limit=1500 # seconds, for everything
+# Much of a test is waiting for a daemon, so half as many again as there are cores keep them busy.
+threads=$(($(nproc) * 3 / 2))
 problems=()
 tried= # of `failed`
 running= # the process id of what `bounded` runs
@@ -136,7 +138,7 @@ run_tests() {
     runner="CARGO_TARGET_${triple}_RUNNER=env RUSTC_BOOTSTRAP=1"
     [ ! -f src/lib.rs ] || targets+=(--lib)
     bounded "$tmp.log" env TMPDIR="$tmp" "$runner" \
-        cargo test --locked --no-fail-fast "${targets[@]}" -- -Z unstable-options --report-time || problem "cargo test failed"
+        cargo test --locked --no-fail-fast "${targets[@]}" -- -Z unstable-options --report-time --test-threads="$threads" || problem "cargo test failed"
     # The examples in doc comments are run by rustdoc, which that does not reach.
     [ ! -f src/lib.rs ] || bounded "$tmp.doc.log" env TMPDIR="$tmp" cargo test --locked --doc || problem "cargo test --doc failed"
 }
