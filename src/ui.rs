@@ -275,7 +275,7 @@ impl Ui {
     /// Shows how it ended.  The document goes to stdout where `--json` asks for it.
     pub fn show_ending(&self, report: &Report) {
         if self.json {
-            println!("{}", report.json());
+            let _ = writeln!(std::io::stdout(), "{}", report.json());
         }
         match &report.ending {
             Ending::Nothing | Ending::Planned => {}

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::time::{Duration, Instant};
 
@@ -97,7 +98,8 @@ impl Machine {
     ) -> Result<Output, CommandError> {
         let command = shown(argv);
         if self.verbose {
-            eprintln!("+ {command}");
+            // A reader that went away is no reason to stop a step half-way.
+            let _ = writeln!(std::io::stderr(), "+ {command}");
         }
         let begun = Instant::now();
         let result = run_to_end(argv, input, bound, &command);
