@@ -3,14 +3,12 @@
 //! Each plan is killed around every call that it makes after its first look, forwards and on the way back. The next run
 //! must reach the state of an undisturbed run, or the initial one.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use support::{assert_same, Digest, Host, Rule, Run, Session, Setup};
+use crate::support::{assert_same, Digest, Host, Rule, Run, Session, Setup};
 
 const JOURNALS: &str = "/var/lib/taos-setup";
 
@@ -601,6 +599,7 @@ fn waits_for(case: &Case, last: Rule) {
         case.host
             .run(&Setup::new(case.options).rule(last.clone()))
             .expect_code(137);
+        wait_until_held(&case.host);
         let mut next = case.host.pty(args, 200, 50);
         next.expect("Waiting for the last command");
         let_go(&case.host);

@@ -1,12 +1,10 @@
 //! Bad input from people, from the machine and from Incus: one clear message with a hint, and nothing changed.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use support::{assert_same, Digest, Host, Rule, Run, Setup};
+use crate::support::{assert_same, Digest, Host, Rule, Run, Setup};
 
 /// What must stay as it is.
 struct Snapshot {

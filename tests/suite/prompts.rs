@@ -1,13 +1,11 @@
 //! Questions on a terminal, what counts as a yes, and what happens where there is nobody to ask.
 
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{assert_same, Digest, Host, Rule, Run, Session, Setup};
+use crate::support::{assert_same, Digest, Host, Rule, Run, Session, Setup};
 
 const QUESTION: &str = "Go ahead? yes / no / explain [no]: ";
 const CHOICE: &str = "Which? [1]: ";

@@ -1,8 +1,6 @@
 //! A migration that is cut short anywhere: afterwards the container is there, once, whole, and does what it did.
 
-mod support;
-
-use support::{Host, Rule, Setup};
+use crate::support::{Host, Rule, Setup};
 
 /// Every call of a migration that changes something, by words that only it has, and which of the calls with them.
 const CHANGES: &[(&str, usize)] = &[

@@ -1,9 +1,7 @@
 //! `taos-setup status`, which changes nothing, and `taos-setup undo`, which takes back what the last run made.
 
-mod support;
-
+use crate::support::{assert_same, Host, Rule, Run, Setup};
 use serde_json::Value;
-use support::{assert_same, Host, Rule, Run, Setup};
 
 #[track_caller]
 fn says(run: &Run, words: &[&str]) {

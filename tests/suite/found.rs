@@ -3,12 +3,10 @@
 //! Every test looks at the end state and not only at words: what the daemon has now, that nothing else of it changed, where
 //! a new container really lies, and that a second run has nothing left to do.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{assert_same, Digest, Host, Rule, Run, Setup};
 use serde_json::Value;
-use support::{assert_same, Digest, Host, Rule, Run, Setup};
 
 // What the tests have in common.
 

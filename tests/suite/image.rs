@@ -1,17 +1,14 @@
 //! The base image on real daemons: what a deployer sees, and what is left when things go wrong.
 
-mod image_server;
-mod support;
-
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use image_server::{Server, Trick};
+use crate::image_server::{Server, Trick};
+use crate::support::{Host, Rule, Run, Setup};
 use sha2::{Digest as _, Sha256};
-use support::{Host, Rule, Run, Setup};
 
 const PATH: &str = "/r/taos-openclaw-base-linux-test.tar.gz";
 const LIST: &str = "/r/SHA256SUMS";

@@ -1,13 +1,11 @@
 //! The tests' own private hosts: they do what the tests believe they do, and nothing of them stays.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{assert_same, Host, Rule, Session, Setup};
+use crate::support::{assert_same, Host, Rule, Session, Setup};
 
 /// What a host has on the machine, to be looked for after its end.
 struct Traces {

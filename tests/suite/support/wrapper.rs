@@ -206,7 +206,10 @@ exit $code
     /// Forgets the calls so far and sets the rules for the next ones.
     pub(crate) fn reset_wrapper(&self, rules: &[Rule]) {
         let state = self.wrapper_state();
-        fs::remove_dir_all(&state).expect("forgetting the calls so far");
+        // Out of the way first: a command that outlived its run may be about to write there.
+        let earlier = state.with_extension("earlier");
+        fs::rename(&state, &earlier).expect("moving the calls so far away");
+        fs::remove_dir_all(&earlier).expect("forgetting the calls so far");
         fs::create_dir(&state).expect("making a folder for the calls");
         let mut script = String::new();
         for (number, rule) in rules.iter().enumerate() {

@@ -1,9 +1,7 @@
 //! Containers moved from a `dir` pool to btrfs and back: whole, with everything that makes them what they are.
 
-mod support;
-
+use crate::support::{Host, Setup};
 use serde_json::Value;
-use support::{Host, Setup};
 
 /// What a tree is, told by tools that are not under test: kinds, modes, owners, times, sizes, links, targets, bytes,
 /// attributes and flags, each path's hard links as the first of their names.
@@ -268,7 +266,7 @@ fn a_stopped_container_of_another_project_moves_and_stays_stopped() {
         "{}",
         run.output()
     );
-    support::assert_same(&before, &host.state_digest().without(&["pool taos"]));
+    crate::support::assert_same(&before, &host.state_digest().without(&["pool taos"]));
     host.incus(&["project", "unset", "user-1000", "limits.containers"]);
     let naira = host.state_digest();
 
@@ -343,7 +341,7 @@ fn what_is_not_meant_for_sure_refuses_the_whole_call() {
         let run = run.expect_code(code);
         assert!(run.stderr.contains(says), "{arguments:?}: {}", run.output());
     }
-    support::assert_same(&before, &host.state_digest());
+    crate::support::assert_same(&before, &host.state_digest());
     let run = host
         .run(&Setup::new(&["migrate", "--all", "--yes"]))
         .expect_code(0);

@@ -1,14 +1,12 @@
 //! Fetching from a server that misbehaves: each time the right file comes, or a clear error.
 
-mod image_server;
-
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use image_server::{Server, Trick};
+use crate::image_server::{Server, Trick};
 use sha2::{Digest as _, Sha256};
 use taos_setup::facts::Bytes;
 use taos_setup::host::download::{
@@ -356,7 +354,7 @@ fn silence_and_trickles_are_noticed() {
     assert!(begun.elapsed() < Duration::from_secs(30));
     assert_eq!(server.sent(PATH), file.len());
     // A byte a second, for ever.
-    let trickle = crate::folder();
+    let trickle = self::folder();
     server.always(PATH, Trick::Trickle(1000));
     let error = fetch_in(trickle.path(), &server, &mut Seen::default());
     assert!(

@@ -1,8 +1,6 @@
 //! Who is asked before a container is moved, and what becomes of it if there is no yes, or no room.
 
-mod support;
-
-use support::{assert_same, Host, Rule, Session, Setup};
+use crate::support::{assert_same, Host, Rule, Session, Setup};
 
 fn three() -> Host {
     let host = Host::with_pool("dir");

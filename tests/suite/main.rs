@@ -1,0 +1,16 @@
+//! Everything that is tested from outside, as one program: its tests share the machine's cores to the last, and what they
+//! share of code is built once.
+
+mod crash;
+mod found;
+mod harness;
+mod image;
+mod image_fetch;
+mod image_server;
+mod input;
+mod migrate;
+mod migrate_asked;
+mod migrate_killed;
+mod prompts;
+mod status;
+mod support;
