@@ -110,7 +110,23 @@ pub struct MigrateOptions {
     #[arg(long, value_name = "HOW")]
     pub verify: Option<Verify>,
 
-    /// Show which originals are kept
+    /// How: copied while they run, each original kept; or by
+    /// Incus's own move, down all the while, with no way back
+    #[arg(long, value_name = "HOW", value_enum, default_value = "staged")]
+    pub strategy: Strategy,
+
+    /// Delete each original as soon as its copy has run for a
+    /// while, where there is no room to keep them all
+    #[arg(long, conflicts_with_all = ["status", "rollback", "finish"])]
+    pub delete_originals: bool,
+
+    /// For how long it has to run before that
+    #[arg(long, value_name = "SECONDS", default_value = "60", requires = "delete_originals",
+          value_parser = clap::value_parser!(u64).range(2..=86400))]
+    pub after: u64,
+
+    /// Show which originals are kept, and what moves left that
+    /// were cut short
     #[arg(long, conflicts_with_all = ["names", "all", "rollback", "finish"])]
     pub status: bool,
 
@@ -118,9 +134,27 @@ pub struct MigrateOptions {
     #[arg(long, conflicts_with_all = ["to", "from", "all", "finish"])]
     pub rollback: bool,
 
+    /// Without that: to what was kept, as it was then; what is
+    /// there now is kept in turn
+    #[arg(long, requires = "rollback")]
+    pub as_it_was: bool,
+
     /// Delete the kept originals, for good
     #[arg(long, conflicts_with_all = ["to", "from"])]
     pub finish: bool,
+
+    /// Deal with a move-of-… that a plain move left which was cut
+    /// short; move-of-1=mary if nothing tells its name
+    #[arg(long, conflicts_with_all = ["to", "from", "all", "status", "rollback", "finish",
+          "delete_originals"])]
+    pub rescue: bool,
+}
+
+/// How a container is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Strategy {
+    Staged,
+    Move,
 }
 
 /// How a copy is compared.
@@ -140,9 +174,14 @@ impl MigrateOptions {
                 from: self.from.clone(),
                 to: self.to.clone(),
                 thorough: self.verify == Some(Verify::Full),
+                plain: self.strategy == Strategy::Move,
+                delete_after: (self.delete_originals && self.strategy == Strategy::Staged)
+                    .then_some(self.after),
             },
             all: self.all,
+            as_it_was: self.as_it_was,
             what: match (self.status, self.rollback, self.finish) {
+                _ if self.rescue => Asked::Rescue,
                 (true, ..) => Asked::Status,
                 (_, true, _) => Asked::Rollback,
                 (_, _, true) => Asked::Finish,

@@ -9,9 +9,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 mod instances;
+mod leftovers;
 mod server;
 mod units;
 pub use instances::{Details, Record, Snapshot};
+pub use leftovers::{Lack, Since, Stray};
 pub use server::{
     has_nic, root_of, Backing, Image, Incus, Instance, Network, Pool, PoolUser, Profile, Reference,
     Server, Space,

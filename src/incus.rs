@@ -10,8 +10,10 @@ use crate::step::Scope;
 mod commands;
 pub mod images;
 mod read;
+mod strays;
 
 pub use commands::{commands_of, Commands};
+pub use strays::{only_in, since, strays};
 
 /// Reads the daemon's state in five questions, a sixth where a pool is broken.
 ///
@@ -104,10 +106,7 @@ pub fn look_closer(machine: &Machine, server: &mut Server) -> Result<()> {
 pub fn look_at(machine: &Machine, server: &mut Server, names: &[Reference]) -> Result<()> {
     look_closer(machine, server)?;
     server.projects = read::projects(&ask(machine, PROJECTS)?)?;
-    let busy = read::busy(&ask(
-        machine,
-        "/1.0/operations?recursion=1&all-projects=true",
-    )?)?;
+    let busy = busy(machine)?;
     for name in names {
         let (snapshots, backups) = snapshots_of(machine, name)?;
         let mut details = Details {
@@ -122,11 +121,21 @@ pub fn look_at(machine: &Machine, server: &mut Server, names: &[Reference]) -> R
                 let tally = tree::tally(&folder.join(kind).join(volume_name(name)));
                 details.paths += tally.paths;
                 details.landing.0 += tally.bytes;
+                details.taken.0 += tally.own;
             }
         }
         server.details.insert(name.clone(), details);
     }
     Ok(())
+}
+
+/// The instances that operations are at work on.
+///
+/// # Errors
+/// As [`probe`].
+pub fn busy(machine: &Machine) -> Result<Vec<Reference>> {
+    let path = "/1.0/operations?recursion=1&all-projects=true";
+    read::busy(&ask(machine, path)?)
 }
 
 /// The snapshots of an instance, and the names of its backups.

@@ -46,12 +46,14 @@ pub enum Ending {
 pub struct Moved {
     pub name: String,
     pub pool: String,
-    /// What its original is called now.
-    pub kept: String,
+    /// What its original is called now, if it is kept.
+    pub kept: Option<String>,
     /// From the beginning of its stop until it was started; nothing if it did not run.
     pub downtime_seconds: Option<f64>,
     /// Why it is where it was.
     pub error: Option<String>,
+    /// Why its original is kept that was to go.
+    pub note: Option<String>,
 }
 
 impl Ending {
@@ -60,7 +62,10 @@ impl Ending {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Nothing | Self::Planned | Self::Done | Self::Undone => 0,
-            Self::Migrated(moved) => moved.iter().any(|it| it.error.is_some()).into(),
+            Self::Migrated(moved) => moved
+                .iter()
+                .any(|it| it.error.is_some() || it.note.is_some())
+                .into(),
             Self::Failed { .. } => 1,
             Self::Refused(_) => 3,
             Self::Stopped { .. } | Self::Stuck { .. } => 4,

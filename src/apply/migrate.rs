@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context as _, Result};
 
-use crate::facts::{Config, Devices, Facts, Server};
+use crate::facts::{Config, Devices, Facts, Record, Server};
 use crate::host::{tree, Machine};
 use crate::step::migration::{Migration, Part, COPY_MARK, KEPT_MARK};
 
 mod compare;
+mod plain_move;
+mod strays;
 mod words;
 
 pub use words::commands;
@@ -46,6 +48,13 @@ pub(super) fn perform(
         Part::DeleteKept => work.delete_kept(),
         Part::Loosen => work.run(&words::loosen(of)),
         Part::Tighten => work.run(&words::tighten(of)),
+        Part::Record => work.record(),
+        Part::Forget => work.forget(),
+        Part::Move => work.plain_move(),
+        Part::Unmove => work.unmove(),
+        Part::Check => work.check(),
+        Part::DeleteStray => work.delete_stray(&of.copy),
+        Part::Adopt => work.adopt(),
     };
     crate::journal::inherit(lock, false);
     result
@@ -73,7 +82,11 @@ impl Work<'_> {
 
     /// Puts an instance's whole configuration; through stdin, as other users see arguments.
     fn put(&self, name: &str, config: &Config, devices: &Devices) -> Result<()> {
-        let was = &self.of.was;
+        self.put_as(&self.of.was, name, config, devices)
+    }
+
+    /// As [`Work::put`], with what is neither configuration nor a device from `was`.
+    fn put_as(&self, was: &Record, name: &str, config: &Config, devices: &Devices) -> Result<()> {
         let document = serde_json::json!({
             "architecture": was.architecture,
             "config": config,
@@ -91,14 +104,13 @@ impl Work<'_> {
     }
 
     /// Puts what the container was, under its own name.
-    fn put_identity(&self, devices: &Devices) -> Result<()> {
+    fn put_identity(&self, was: &Record, devices: &Devices) -> Result<()> {
         let name = &self.of.name.name;
-        let config = &self.of.was.config;
-        self.put(name, config, devices)?;
+        self.put_as(was, name, &was.config, devices)?;
         // A network card that comes back gets a new address, and the container a new identity;
         // without a change of devices both are taken as they are given.
-        if self.of.was.expanded_devices.len() > 1 {
-            self.put(name, config, devices)?;
+        if was.expanded_devices.len() > 1 {
+            self.put_as(was, name, &was.config, devices)?;
         }
         Ok(())
     }
@@ -138,17 +150,24 @@ impl Work<'_> {
         if of.parked(self.server).is_none() {
             self.run(&words::rename(of, &of.name.name, &of.kept))?;
         }
-        let mut config = of.was.config.clone();
-        config.retain(|key, _| !key.starts_with("volatile.") || !key.ends_with(".hwaddr"));
-        // Nothing is taken of what only waits.
-        config.remove("snapshots.schedule");
-        config.insert(KEPT_MARK.into(), of.name.name.clone());
-        config.insert("boot.autostart".into(), "false".into());
+        let config = self.kept_config(&of.was.config);
         self.put(&of.kept, &config, &of.inert(&of.root_here()))?;
         if of.moved(self.server).is_none() {
             self.run(&words::rename(of, &of.copy, &of.name.name))?;
         }
-        self.put_identity(&of.devices_there())
+        let (record, devices) = of.becomes();
+        self.put_identity(record, &devices)
+    }
+
+    /// What an original is configured as while it is kept.
+    fn kept_config(&self, was: &Config) -> Config {
+        let mut config = was.clone();
+        config.retain(|key, _| !key.starts_with("volatile.") || !key.ends_with(".hwaddr"));
+        // Nothing is taken of what only waits.
+        config.remove("snapshots.schedule");
+        config.insert(KEPT_MARK.into(), self.of.name.name.clone());
+        config.insert("boot.autostart".into(), "false".into());
+        config
     }
 
     fn switch_back(&self) -> Result<()> {
@@ -157,14 +176,19 @@ impl Work<'_> {
             // The daemon lets nobody take away how its files' owners are mapped.
             let mut config = moved.record.config.clone();
             config.retain(|key, _| key.starts_with("volatile.") && key.contains("idmap"));
-            config.extend(copy_config());
+            if let Some(then) = &of.then {
+                // It is kept again, as it was before.
+                config.extend(self.kept_config(&then.record.config));
+            } else {
+                config.extend(copy_config());
+            }
             self.put(&of.name.name, &config, &of.inert(&of.root))?;
             self.run(&words::rename(of, &of.name.name, &of.copy))?;
         }
         if of.parked(self.server).is_some() {
             self.run(&words::rename(of, &of.kept, &of.name.name))?;
         }
-        self.put_identity(&of.devices)
+        self.put_identity(&of.was, &of.devices)
     }
 
     fn delete_copy(&self) -> Result<()> {

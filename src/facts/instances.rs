@@ -47,4 +47,7 @@ pub struct Details {
     pub paths: u64,
     /// What a copy takes until its hard links are made again, with its snapshots.
     pub landing: Bytes,
+    /// What becomes free on its pool once it is deleted.
+    #[serde(default)]
+    pub taken: Bytes,
 }

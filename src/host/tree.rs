@@ -16,9 +16,12 @@ use rustix::fs::{
     AtFlags, FileType, IFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags, CWD,
 };
 
+mod beyond;
+pub mod manifest;
 mod mend;
 mod xattrs;
 
+pub use beyond::{beyond, Newer};
 pub use mend::{clear_flags, mend};
 
 /// Of which files every byte is read.
@@ -91,6 +94,8 @@ pub struct Tally {
     pub paths: u64,
     /// Allocated bytes, each hard link counted as a file of its own, as a copy lands at first.
     pub bytes: u64,
+    /// Allocated bytes, each file counted once.
+    pub own: u64,
 }
 
 /// The flags that forbid a change, or a dump, and are a file's own.
@@ -175,6 +180,7 @@ pub fn stale(source: &Path, copy: &Path, until: i64, skip: &[&str]) -> io::Resul
 #[must_use]
 pub fn tally(tree: &Path) -> Tally {
     let mut tally = Tally::default();
+    let mut linked = HashSet::new();
     let mut folders = vec![tree.to_owned()];
     while let Some(folder) = folders.pop() {
         for name in names(&folder).unwrap_or_default() {
@@ -184,6 +190,9 @@ pub fn tally(tree: &Path) -> Tally {
             };
             tally.paths += 1;
             tally.bytes += data.blocks() * 512;
+            if data.is_dir() || data.nlink() < 2 || linked.insert(data.ino()) {
+                tally.own += data.blocks() * 512;
+            }
             if data.is_dir() {
                 folders.push(path);
             }

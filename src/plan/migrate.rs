@@ -1,15 +1,19 @@
 //! Which containers are moved to which pool, what stands in the way, and what follows from it.
 
+mod as_it_was;
 mod kept;
+mod leftovers;
 mod obstacles;
 
+pub use as_it_was::{as_it_was, notes_of};
 pub use kept::{finish, kept};
+pub use leftovers::{resolve, say, Verdict};
 use obstacles::{notes, obstacle, room};
 
 use super::situation::free_pool_name;
 use super::{goal::matches, Approved, Goal, Note, Plan, Planner, PoolName, Refusal};
-use crate::facts::{root_of, Bytes, Config, Facts, Instance, Pool, Reference, Server};
-use crate::step::migration::{Migration, Restriction, COPY_MARK, KEPT_MARK, LOW_LEVEL};
+use crate::facts::{root_of, Backing, Bytes, Config, Facts, Instance, Pool, Reference, Server};
+use crate::step::migration::{Migration, Part, Restriction, COPY_MARK, KEPT_MARK, LOW_LEVEL};
 use crate::step::{Owner, PoolPlace, Step};
 
 /// Incus's longest name of an instance.
@@ -23,6 +27,10 @@ pub struct Wanted {
     pub from: Option<PoolName>,
     pub to: Option<PoolName>,
     pub thorough: bool,
+    /// By Incus's own move.
+    pub plain: bool,
+    /// Let each original go as soon as its copy has run for so many seconds.
+    pub delete_after: Option<u64>,
 }
 
 /// The containers that are meant: exactly those that were named, or all that copy at a launch.
@@ -135,13 +143,17 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
             Err(why) => return Err(why),
         }
     }
-    room(facts, server.pool(&to), size, &moved)?;
+    let freed = freed(server, wanted, &moved);
+    room(facts, server.pool(&to), size, &moved, &freed)?;
     if moved.is_empty() {
         planner.steps.clear();
     }
     let then = profiles(server, &moved);
-    let steps = moved.into_iter().flat_map(Migration::steps);
-    planner.steps.extend(steps);
+    for it in moved {
+        let delete = wanted.delete_after.map(|_| it.step(Part::DeleteKept));
+        planner.steps.extend(it.steps());
+        planner.steps.extend(delete);
+    }
     planner.steps.extend(then);
     let clones = planner.server().pool(&to).is_some_and(Pool::copy_on_write);
     Ok(Plan {
@@ -323,9 +335,24 @@ fn migration(
         landing: details.landing,
         thorough: wanted.thorough,
         restricted: restricted(server, name),
+        plain: wanted.plain,
+        then: None,
     };
     let notes = notes(server, &migration, details);
     Ok((migration, notes))
+}
+
+/// What becomes free on the host before the next one is copied, of each.
+fn freed(server: &Server, wanted: &Wanted, moved: &[Migration]) -> Vec<Bytes> {
+    let of = |it: &Migration| {
+        let pool = server.pool(&it.from).map(|pool| &pool.backing);
+        // Elsewhere, and in a loop file, it does not become free for anything else.
+        let on_host = matches!(pool, Some(Backing::Directory { .. }));
+        let goes = it.plain || wanted.delete_after.is_some();
+        let taken = server.details.get(&it.name).map(|details| details.taken);
+        taken.filter(|_| on_host && goes).unwrap_or(Bytes(0))
+    };
+    moved.iter().map(of).collect()
 }
 
 /// Whether its project forbids to set an identity, and how that is written down there.
@@ -344,7 +371,19 @@ impl Approved {
     pub fn one_by_one(self) -> Vec<Approved> {
         let mut runs: Vec<Approved> = Vec::new();
         for step in self.steps {
-            let of = |step: &Step| step.migrates().map(|it| (it.name.clone(), it.kept.clone()));
+            let deletes = |step: &Step| {
+                matches!(
+                    step,
+                    Step::Migrate {
+                        part: Part::DeleteKept,
+                        ..
+                    }
+                )
+            };
+            let of = |step: &Step| {
+                let of = step.migrates();
+                of.map(|it| (it.name.clone(), it.kept.clone(), deletes(step)))
+            };
             match runs.last_mut() {
                 Some(run) if run.steps.last().and_then(of) == of(&step) => run.steps.push(step),
                 _ => runs.push(Approved { steps: vec![step] }),

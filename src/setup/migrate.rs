@@ -1,6 +1,9 @@
 //! Moving containers to another pool: from a wish to the table of what became of each.
 
+mod as_it_was;
 mod downtime;
+mod rescue;
+mod settle;
 mod unfinished;
 
 use downtime::Downtime;
@@ -25,6 +28,8 @@ pub struct Migrating {
     pub wanted: Wanted,
     /// All of them, and not none.
     pub all: bool,
+    /// Back to what was kept, and not with what was written since.
+    pub as_it_was: bool,
     pub what: Asked,
 }
 
@@ -36,6 +41,8 @@ pub enum Asked {
     Status,
     Rollback,
     Finish,
+    /// What moves that were cut short have left.
+    Rescue,
 }
 
 /// Moves containers, shows what is kept, moves them back, or lets the originals go.
@@ -105,6 +112,12 @@ impl Setup<'_> {
         };
         if self.migrating.what == Asked::Finish {
             return self.plan_finish(facts).map(Some);
+        }
+        if self.migrating.what == Asked::Rescue {
+            return self.plan_rescue(facts);
+        }
+        if self.migrating.what == Asked::Rollback && self.migrating.as_it_was {
+            return self.plan_return(facts).map(Some);
         }
         if self.migrating.what == Asked::Rollback {
             self.aim_back(server)?;
@@ -272,6 +285,7 @@ impl Setup<'_> {
                 copy.reference, copy.reference.name
             ));
         }
+        self.show_strays(server)?;
         Ok(Ending::Nothing)
     }
 
@@ -285,6 +299,14 @@ impl Setup<'_> {
                 self.ui
                     .say("Profiles stay as they are, as not everything was moved.");
                 break;
+            }
+            let after = self.migrating.wanted.delete_after;
+            if let (Some(seconds), true) = (after, is_finish(run.steps())) {
+                match self.may_go(&run, &mut moved, seconds)? {
+                    settle::Then::Delete => {}
+                    settle::Then::GoOn => continue,
+                    settle::Then::Stop => break,
+                }
             }
             let facts = self.look()?;
             let writer = lock.begin(run.steps())?;
@@ -301,7 +323,11 @@ impl Setup<'_> {
                 }
             };
             match ended {
-                Some(Ending::Done) | None if finish => {}
+                Some(Ending::Done) | None if finish => settle::gone(&mut moved, of),
+                Some(Ending::Failed { error }) if finish && after.is_some() => {
+                    settle::stays(&mut moved, of, error);
+                    break;
+                }
                 Some(Ending::Done) | None => moved.push(row(of, watch.seconds(), None)),
                 Some(Ending::Failed { error }) => moved.push(row(of, None, Some(error))),
                 // It runs on, and what was begun of its copy goes.
@@ -364,7 +390,7 @@ fn is_finish(steps: &[Step]) -> bool {
         matches!(
             step,
             Step::Migrate {
-                part: Part::DeleteKept,
+                part: Part::DeleteKept | Part::DeleteStray | Part::Adopt,
                 ..
             }
         )
@@ -391,8 +417,9 @@ fn row(of: &Migration, downtime_seconds: Option<f64>, error: Option<String>) -> 
     Moved {
         name: of.name.to_string(),
         pool: of.to.clone(),
-        kept: of.kept.clone(),
+        kept: (!of.plain).then(|| of.kept.clone()),
         downtime_seconds,
         error,
+        note: None,
     }
 }

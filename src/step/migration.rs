@@ -10,7 +10,10 @@ use super::Step;
 use crate::facts::{Bytes, Config, Devices, Facts, Instance, Record, Reference, Server, Snapshot};
 
 mod steps;
+mod ways;
 mod words;
+
+pub use ways::{Then, MANIFEST_MARK, STRAY};
 
 /// On a copy that is not the container yet.
 pub const COPY_MARK: &str = "user.taos-setup.copy";
@@ -46,6 +49,12 @@ pub struct Migration {
     pub thorough: bool,
     /// Where its project lets nobody set an identity.
     pub restricted: Option<Restriction>,
+    /// By Incus's own move, which keeps no original.
+    #[serde(default)]
+    pub plain: bool,
+    /// What the one that takes the name is configured as, where that is not what the container is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Box<Then>>,
 }
 
 /// A project that forbids to set an identity.
@@ -84,12 +93,29 @@ pub enum Part {
     Loosen,
     /// Forbid that again.
     Tighten,
+    /// Write down all that it is, before a plain move.
+    Record,
+    /// Forget what was written down.
+    Forget,
+    /// Move it as Incus does.
+    Move,
+    /// Delete what a plain move that was cut short left beside the whole original.
+    Unmove,
+    /// Compare it with what was written down, and give it its identity again.
+    Check,
+    /// Delete what somebody's move left, which is less than the original.
+    DeleteStray,
+    /// Give what somebody's move left the name; what remains of the original is kept.
+    Adopt,
 }
 
 impl Migration {
     /// The steps of the whole migration.
     #[must_use]
     pub fn steps(self) -> Vec<Step> {
+        if self.plain {
+            return self.plain_steps();
+        }
         let parts = [
             (true, Part::Copy),
             (self.restricted.is_some(), Part::Loosen),
@@ -158,6 +184,12 @@ impl Migration {
         on(server, &self.reference(&self.copy), &self.to)
     }
 
+    /// What is on the new pool under this name.
+    #[must_use]
+    pub fn copied_as<'a>(&self, server: &'a Server, name: &str) -> Option<&'a Instance> {
+        on(server, &self.reference(name), &self.to)
+    }
+
     /// The copy under the container's name.
     #[must_use]
     pub fn moved<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
@@ -167,11 +199,7 @@ impl Migration {
     /// Whether an instance is configured as the original was, on this pool.
     #[must_use]
     pub fn is_as_it_was(&self, instance: &Instance, devices: &Devices) -> bool {
-        let record = &instance.record;
-        instance.devices == *devices
-            && record.profiles == self.was.profiles
-            && record.description == self.was.description
-            && lasting(&record.config) == lasting(&self.was.config)
+        is_as(instance, &self.was, devices)
     }
 
     fn untouched(&self, original: &Instance) -> Result<(), String> {
@@ -189,6 +217,10 @@ impl Migration {
     fn proven(&self, server: &Server, original: &Instance) -> Result<(), String> {
         if original.status != "Stopped" {
             return Err(format!("{} is {} again", self.name, original.status));
+        }
+        // What was kept is wanted as it is, and not as a copy of anything.
+        if self.then.is_some() {
+            return Ok(());
         }
         let mark = self
             .copied(server)
@@ -209,7 +241,7 @@ impl Migration {
 #[must_use]
 pub fn lasting(config: &Config) -> Config {
     let lasts = |key: &str| {
-        !key.starts_with("volatile.")
+        !(key.starts_with("volatile.") || key == MANIFEST_MARK)
             || key == "volatile.uuid"
             || key == "volatile.cloud-init.instance-id"
             || key == "volatile.base_image"
@@ -221,6 +253,15 @@ pub fn lasting(config: &Config) -> Config {
         .filter(|(key, _)| lasts(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
+}
+
+/// Whether an instance has this configuration, and these devices.
+fn is_as(instance: &Instance, was: &Record, devices: &Devices) -> bool {
+    let record = &instance.record;
+    instance.devices == *devices
+        && record.profiles == was.profiles
+        && record.description == was.description
+        && lasting(&record.config) == lasting(&was.config)
 }
 
 fn on<'a>(server: &'a Server, name: &Reference, pool: &str) -> Option<&'a Instance> {
@@ -260,7 +301,8 @@ pub(super) fn holds(part: Part, of: &Migration, facts: &Facts) -> bool {
                 .parked(server)
                 .is_some_and(|kept| marked(kept, KEPT_MARK));
             let moved = of.moved(server);
-            parked && moved.is_some_and(|moved| of.is_as_it_was(moved, &of.devices_there()))
+            let (record, devices) = of.becomes();
+            parked && moved.is_some_and(|moved| is_as(moved, record, &devices))
         }
         Part::SwitchBack => {
             of.moved(server).is_none()
@@ -269,7 +311,7 @@ pub(super) fn holds(part: Part, of: &Migration, facts: &Facts) -> bool {
                 })
         }
         // Whoever stopped it again since wants it so.
-        Part::Start => of.moved(server).is_some_and(ran),
+        Part::Start => of.moved(server).is_some_and(|moved| of.ran_since(moved)),
         Part::Halt => of
             .moved(server)
             .is_none_or(|moved| moved.status == "Stopped"),
@@ -279,6 +321,13 @@ pub(super) fn holds(part: Part, of: &Migration, facts: &Facts) -> bool {
             .restricted
             .as_ref()
             .is_some_and(|it| low_level_is(it.was.as_deref(), of, server)),
+        Part::Record
+        | Part::Forget
+        | Part::Move
+        | Part::Unmove
+        | Part::Check
+        | Part::DeleteStray
+        | Part::Adopt => ways::holds(part, of, server),
     }
 }
 
@@ -320,7 +369,7 @@ pub(super) fn blocked(part: Part, of: &Migration, server: &Server) -> Option<Str
             }
         }
         Part::Stop => match of.original(server) {
-            Some(original) if of.copied(server).is_some() => of.untouched(original),
+            Some(original) if of.plain || of.copied(server).is_some() => of.untouched(original),
             Some(_) => Err(format!("there is no copy of {name}")),
             None => Err(gone()),
         },
@@ -350,6 +399,13 @@ pub(super) fn blocked(part: Part, of: &Migration, server: &Server) -> Option<Str
         Part::DeleteCopy => deletable_copy(of, server),
         Part::DeleteKept => deletable_kept(of, server),
         Part::Loosen | Part::Tighten => Ok(()),
+        Part::Record
+        | Part::Forget
+        | Part::Move
+        | Part::Unmove
+        | Part::Check
+        | Part::DeleteStray
+        | Part::Adopt => ways::blocked(part, of, server),
     };
     result.err()
 }
@@ -429,7 +485,14 @@ pub(super) fn undo(part: Part, of: &Migration) -> Option<Step> {
         Part::Switch => Part::SwitchBack,
         Part::Start => Part::Halt,
         Part::Loosen => Part::Tighten,
-        Part::Prove
+        Part::Record => Part::Forget,
+        Part::Move => Part::Unmove,
+        Part::Forget
+        | Part::Unmove
+        | Part::Check
+        | Part::DeleteStray
+        | Part::Adopt
+        | Part::Prove
         | Part::Tighten
         | Part::DeleteCopy
         | Part::Resume

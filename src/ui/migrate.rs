@@ -32,18 +32,24 @@ impl Ui {
                 let Moved {
                     name, pool, kept, ..
                 } = it;
+                let kept = kept.as_ref().map_or("its original is gone".into(), |it| {
+                    format!("its original is {it}")
+                });
                 let line = match (&it.error, it.downtime_seconds) {
                     (Some(_), _) => format!("  ✗ {name:width$}  is where it was"),
-                    (None, Some(seconds)) => format!(
-                        "  ✓ {name:width$}  on {pool}, down for {seconds:.1} s; its original is {kept}"
-                    ),
+                    (None, Some(seconds)) => {
+                        format!("  ✓ {name:width$}  on {pool}, down for {seconds:.1} s; {kept}")
+                    }
                     (None, None) => {
-                        format!("  ✓ {name:width$}  on {pool}; its original is {kept}")
+                        format!("  ✓ {name:width$}  on {pool}; {kept}")
                     }
                 };
                 self.print(&self.wrapped(&line, "", "    "));
             }
-            if moved.iter().any(|it| it.error.is_none()) {
+            if moved
+                .iter()
+                .any(|it| it.error.is_none() && it.kept.is_some())
+            {
                 self.item(
                     "back",
                     "taos-setup migrate --rollback NAME, with all it wrote since",
@@ -54,7 +60,14 @@ impl Ui {
                 );
             }
         }
-        for Moved { name, error, .. } in moved {
+        for Moved {
+            name, error, note, ..
+        } in moved
+        {
+            if let Some(note) = note {
+                let hint = format!("let it go later: taos-setup migrate --finish {name}");
+                self.error(&format!("{name}: its original is kept: {note}"), &[hint]);
+            }
             if let Some(error) = error {
                 let hint = format!("{name} is where it was, and as it was");
                 self.error(&format!("{name}: {error}"), &[hint]);
@@ -86,8 +99,34 @@ pub(super) fn touched(steps: &[Step]) -> String {
     }
     if !moved.is_empty() {
         text.push(format!(
-            "Moved: {}. Each original is kept; if anything fails, it is put back.",
-            moved.join(", ")
+            "Moved: {}. {}; if anything fails, it is put back.",
+            moved.join(", "),
+            if deleted.is_empty() {
+                "Each original is kept"
+            } else {
+                "Each original is kept until its copy has run for a while"
+            }
+        ));
+    }
+    let bare = names(&|part| part == Part::Move);
+    if !bare.is_empty() {
+        text.push(format!(
+            "Moved with NO original kept, and no way back: {}.",
+            bare.join(", ")
+        ));
+    }
+    let lesser = names(&|part| part == Part::DeleteStray);
+    if !lesser.is_empty() {
+        text.push(format!(
+            "DELETED for good is what a move left beside: {}.",
+            lesser.join(", ")
+        ));
+    }
+    let adopted = names(&|part| part == Part::Adopt);
+    if !adopted.is_empty() {
+        text.push(format!(
+            "Given its name again is what a move left of: {}.",
+            adopted.join(", ")
         ));
     }
     if !deleted.is_empty() {

@@ -11,7 +11,7 @@ use crate::host::tree::{self, Comparison, Contents, Difference};
 use crate::step::migration::COPIED_MARK;
 
 /// What the daemon writes anew for itself, at the top of an instance's folder.
-const DAEMONS: &[&str] = &["backup.yaml"];
+pub(super) const DAEMONS: &[&str] = &["backup.yaml"];
 /// So often what a running container changes is copied again before it is stopped.
 const ROUNDS: usize = 3;
 
@@ -154,7 +154,7 @@ impl Work<'_> {
     }
 
     /// Snapshots on btrfs are subvolumes that cannot be written to.
-    fn writable(&self, path: &Path, writable: bool) -> Result<()> {
+    pub(super) fn writable(&self, path: &Path, writable: bool) -> Result<()> {
         let pool = self.server.pool(&self.of.to);
         if pool.is_none_or(|pool| pool.driver != "btrfs") {
             return Ok(());
@@ -180,7 +180,7 @@ impl Work<'_> {
     }
 }
 
-fn visible(volume: &Path) -> Result<()> {
+pub(super) fn visible(volume: &Path) -> Result<()> {
     if volume.join("rootfs").is_dir() {
         return Ok(());
     }
@@ -207,7 +207,7 @@ fn first(found: &Comparison) -> String {
 }
 
 /// Brings all of a file system to the disk.
-fn sync(folder: &Path) -> Result<()> {
+pub(super) fn sync(folder: &Path) -> Result<()> {
     std::fs::File::open(folder)
         .and_then(|file| Ok(rustix::fs::syncfs(file)?))
         .with_context(|| format!("syncing the file system of {}", folder.display()))

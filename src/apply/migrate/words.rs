@@ -4,7 +4,7 @@ use serde_json::{json, Value};
 
 use super::copy_config;
 use crate::host::command::shown;
-use crate::step::migration::{Migration, Part, COPIED_MARK, LOW_LEVEL, PROVEN_MARK};
+use crate::step::migration::{Migration, Part, COPIED_MARK, LOW_LEVEL, MANIFEST_MARK, PROVEN_MARK};
 
 /// The commands of a part, as they could be typed.
 #[must_use]
@@ -46,7 +46,49 @@ pub fn commands(part: Part, of: &Migration) -> Vec<String> {
         Part::DeleteKept => vec![shown(&delete(of, &of.kept))],
         Part::Loosen => vec![shown(&loosen(of))],
         Part::Tighten => vec![shown(&tighten(of))],
+        Part::Record => vec![
+            "# every path, with its checksum, is written down in the state folder".into(),
+            shown(&mark_written(of, "…")),
+        ],
+        Part::Forget => vec![shown(&unmark(of))],
+        Part::Move => vec![shown(&plain_move(of))],
+        Part::Unmove => vec!["# what it left is compared once more, and deleted".into()],
+        Part::Check => vec![
+            "# it is compared, and hard links and flags are mended".into(),
+            edit(name, "all that it was configured"),
+        ],
+        Part::DeleteStray => vec![
+            "# every path of it is compared once more".into(),
+            shown(&delete(of, &of.copy)),
+        ],
+        Part::Adopt if of.kept.is_empty() => vec![
+            shown(&rename(of, &of.copy, name)),
+            edit(name, "its identity"),
+        ],
+        Part::Adopt => vec![
+            "# every path of the original that is left is compared once more".into(),
+            shown(&rename(of, name, &of.kept)),
+            edit(
+                &of.kept,
+                "without network cards, and not to start by itself",
+            ),
+            shown(&rename(of, &of.copy, name)),
+            edit(name, "all that it was configured"),
+        ],
     }
+}
+
+pub(super) fn plain_move(of: &Migration) -> Vec<String> {
+    in_project(of, &["move", &of.name.name, "--storage", &of.to])
+}
+
+pub(super) fn mark_written(of: &Migration, value: &str) -> Vec<String> {
+    let pair = format!("{MANIFEST_MARK}={value}");
+    in_project(of, &["config", "set", &of.name.name, &pair])
+}
+
+pub(super) fn unmark(of: &Migration) -> Vec<String> {
+    in_project(of, &["config", "unset", &of.name.name, MANIFEST_MARK])
 }
 
 /// Makes the copy a clone of its base image, where that is there.

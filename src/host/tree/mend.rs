@@ -92,7 +92,7 @@ pub fn clear_flags(tree: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn set_flags(path: &Path, wanted: IFlags) -> io::Result<()> {
+pub(super) fn set_flags(path: &Path, wanted: IFlags) -> io::Result<()> {
     let file = open(path)?;
     let all = rustix::fs::ioctl_getflags(&file)?;
     rustix::fs::ioctl_setflags(&file, all.difference(KEPT_FLAGS) | wanted)?;
@@ -135,7 +135,7 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Makes `copy` another name of `first`.
-fn link(first: &Path, copy: &Path) -> io::Result<()> {
+pub(super) fn link(first: &Path, copy: &Path) -> io::Result<()> {
     let partial = copy.with_file_name(PARTIAL);
     match fs::remove_file(&partial) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -44,11 +44,16 @@ fn value(path: &Path, name: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Gives `copy` exactly the attributes of `source`.
 pub fn put(source: &Path, copy: &Path) -> io::Result<()> {
-    let (wanted, there) = (of(source)?, of(copy)?);
+    put_all(&of(source)?, copy)
+}
+
+/// Gives `copy` exactly these attributes.
+pub fn put_all(wanted: &BTreeMap<Vec<u8>, Vec<u8>>, copy: &Path) -> io::Result<()> {
+    let there = of(copy)?;
     for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
         rustix::fs::lremovexattr(copy, &name[..])?;
     }
-    for (name, value) in &wanted {
+    for (name, value) in wanted {
         if there.get(name) != Some(value) {
             rustix::fs::lsetxattr(copy, &name[..], value, XattrFlags::empty())?;
         }

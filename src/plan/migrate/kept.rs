@@ -59,6 +59,8 @@ pub fn finish(facts: &Facts, names: &[Reference]) -> Result<Vec<Step>, Refusal> 
             landing: Bytes(0),
             thorough: false,
             restricted: None,
+            plain: false,
+            then: None,
             name,
         };
         let step = of.step(Part::DeleteKept);

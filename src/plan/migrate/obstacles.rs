@@ -34,7 +34,7 @@ pub(super) fn obstacle(
     if name.name.starts_with("move-of-") {
         return refuse(
             format!("{name} is what a move left behind that was cut short"),
-            "compare it with its original before you rename or delete it",
+            "see what it is, and what can be done: taos-setup migrate --rescue",
         );
     }
     if instance.record.ephemeral {
@@ -92,10 +92,35 @@ pub(super) fn obstacle(
                 "beside {name} there is {}, left by a move that was cut short",
                 twin.reference
             ),
-            "compare the two, and delete the lesser one, before anything else",
+            "see what it is, and what can be done: taos-setup migrate --rescue",
         );
     }
+    if wanted.plain || wanted.delete_after.is_some() {
+        keeps_nothing(instance, details, wanted.plain)?;
+    }
     snapshots(instance, details)
+}
+
+/// What would be gone for good with the original.
+fn keeps_nothing(instance: &Instance, details: &Details, plain: bool) -> Result<(), Refusal> {
+    let name = &instance.reference;
+    if !details.backups.is_empty() {
+        return Err(Refusal::new(
+            format!(
+                "{name} has backups, which would be deleted with the original: {}",
+                details.backups.join(", ")
+            ),
+            ["export what you need and delete them, or let the original be kept"],
+        ));
+    }
+    let protected = instance.record.config.get("security.protection.delete");
+    if plain && protected.is_some_and(|value| value == "true" || value == "1") {
+        return Err(Refusal::new(
+            format!("{name} is protected from deletion, and a plain move deletes the original"),
+            ["let the original be kept: leave --strategy move out"],
+        ));
+    }
+    Ok(())
 }
 
 /// What a copy would not keep of a snapshot.
@@ -135,6 +160,15 @@ pub(super) fn notes(server: &Server, of: &Migration, details: &Details) -> Vec<N
         let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
         notes.push(Note { what, hint });
     };
+    if of.plain {
+        note(
+            format!(
+                "with --strategy move no original of {name} is kept, and there is no way back: \
+                 Incus deletes it before anyone could look at the copy"
+            ),
+            "what it was is written down before, and compared after; to keep it: leave that out",
+        );
+    }
     if !details.backups.is_empty() {
         note(
             format!(
@@ -204,6 +238,8 @@ pub(super) fn room(
     // Of a new pool, if it has one.
     size: Option<Bytes>,
     moved: &[Migration],
+    // What becomes free on the host after each of them.
+    freed: &[Bytes],
 ) -> Result<(), Refusal> {
     let landing = moved
         .iter()
@@ -216,25 +252,39 @@ pub(super) fn room(
             .map(|space| space.total.saturating_sub(space.used)),
         None => size,
     };
-    let refuse = |place: String, free: Bytes| {
+    let refuse = |needed: Bytes, place: String, free: Bytes| {
         Err(Refusal::new(
             format!("{needed} may be needed, and {place} has {free} free"),
             [
-                "migrate fewer at once, and let each original go before the next".to_owned(),
+                "migrate fewer at once, or let each original go before the next: \
+                 --delete-originals"
+                    .to_owned(),
                 "or make room; nothing was touched".to_owned(),
             ],
         ))
     };
     if let Some(free) = free.filter(|free| *free < needed) {
         let name = pool.map_or("the new pool", |pool| pool.name.as_str());
-        return refuse(format!("pool {name}"), free);
+        return refuse(needed, format!("pool {name}"), free);
     }
     let on_host = pool.is_none_or(|pool| {
         matches!(pool.backing, Backing::LoopFile { allocated, size, .. } if allocated < size)
             || pool.driver == "dir"
     });
+    let needed = peak(moved, freed).saturating_add(POOL_RESERVE);
     if on_host && host.free < needed && !moved.is_empty() {
-        return refuse(host.mount_point.clone(), host.free);
+        return refuse(needed, host.mount_point.clone(), host.free);
     }
     Ok(())
+}
+
+/// The most that they take at any moment, beyond what is taken now.
+fn peak(moved: &[Migration], freed: &[Bytes]) -> Bytes {
+    let (mut taken, mut peak) = (Bytes(0), Bytes(0));
+    for (it, freed) in moved.iter().zip(freed) {
+        taken = taken.saturating_add(it.landing);
+        peak = peak.max(taken);
+        taken = taken.saturating_sub(*freed);
+    }
+    peak
 }

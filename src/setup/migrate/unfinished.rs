@@ -6,7 +6,7 @@ use super::super::Setup;
 use crate::journal::{Lock, Progress, Record};
 use crate::plan::{approve, Pins, Yes};
 use crate::report::Ending;
-use crate::step::migration::{ran, Migration, Part};
+use crate::step::migration::{Migration, Part};
 use crate::step::Step;
 
 impl Setup<'_> {
@@ -47,7 +47,7 @@ impl Setup<'_> {
         let lives = facts
             .server()
             .and_then(|server| of.moved(server))
-            .is_some_and(|moved| moved.status == "Running" && ran(moved));
+            .is_some_and(|moved| moved.status == "Running" && of.ran_since(moved));
         let begun = record
             .steps
             .iter()
@@ -56,12 +56,19 @@ impl Setup<'_> {
                 matches!(
                     step,
                     Step::Migrate {
-                        part: Part::Switch | Part::DeleteKept,
+                        part: Part::Switch | Part::DeleteKept | Part::DeleteStray | Part::Adopt,
                         ..
                     }
                 ) && matches!(progress, Progress::Begun | Progress::Done)
             });
-        let forward = lives || (begun && record.back.is_none());
+        let forward = if of.plain {
+            match self.after_plain_move(&mut facts, of)? {
+                Ok(forward) => forward,
+                Err(stuck) => return Ok(Some(stuck)),
+            }
+        } else {
+            lives || (begun && record.back.is_none())
+        };
         self.ui.say(&format!(
             "The migration of {} of {} was cut short. Before anything else it is {}.",
             of.name,

@@ -8,13 +8,15 @@ impl Step {
     /// Whether all before it is taken back if this step fails; if not, it is tried again.
     #[must_use]
     pub fn goes_back(&self) -> bool {
-        !matches!(
-            self,
-            Self::Migrate {
-                part: Part::Tighten,
-                ..
-            }
-        )
+        match self {
+            Self::Migrate { part, of } => !match part {
+                Part::Tighten | Part::Check | Part::Adopt | Part::DeleteStray => true,
+                // A plain move keeps nothing to go back to.
+                Part::Start => of.plain,
+                _ => false,
+            },
+            _ => true,
+        }
     }
 
     /// Whether a wish to stop is heard before this step.
@@ -50,6 +52,13 @@ impl Step {
                 .values_mut()
                 .chain(of.was.expanded_devices.values_mut());
             devices.for_each(Config::clear);
+            if let Some(then) = &mut of.then {
+                let values = then.record.config.values_mut();
+                values.for_each(|value| "…".clone_into(value));
+                let devices = then.devices.values_mut();
+                let devices = devices.chain(then.record.expanded_devices.values_mut());
+                devices.for_each(Config::clear);
+            }
             of.snapshots.clear();
         }
         step

@@ -18,6 +18,10 @@ impl Part {
             Self::Stop => format!("stop {name}"),
             Self::Resume => format!("start {name} again on pool {from}"),
             Self::Prove => format!("copy what {name} changed, and compare all of it"),
+            Self::Switch if of.then.is_some() => format!(
+                "keep what {name} is now as {}, and let it be its original on pool {to} as that was",
+                of.kept
+            ),
             Self::Switch => format!(
                 "keep the original as {}, and let {name} be the copy on pool {to}",
                 of.kept
@@ -30,6 +34,24 @@ impl Part {
             Self::DeleteKept => {
                 format!("delete {}, the original of {name} on pool {from}", of.kept)
             }
+            Self::Record => format!("write down all that {name} is, with every byte's checksum"),
+            Self::Forget => format!("forget what was written down of {name}"),
+            Self::Move => format!("move {name} to pool {to}, as Incus does"),
+            Self::Unmove => format!("delete what the move of {name} left on pool {to}"),
+            Self::Check => {
+                format!("compare {name} with what was written down, and give it its identity again")
+            }
+            Self::DeleteStray => format!(
+                "delete {}, all of which {name} on pool {from} has, too",
+                of.copy
+            ),
+            Self::Adopt if of.kept.is_empty() => {
+                format!("let {} on pool {to} be {name} again", of.copy)
+            }
+            Self::Adopt => format!(
+                "let {} on pool {to} be {name}, and keep what remains of the original as {}",
+                of.copy, of.kept
+            ),
         }
     }
 
@@ -57,6 +79,25 @@ impl Part {
                  identity it had. It is allowed for this moment only."
             }
             Self::DeleteCopy | Self::SwitchBack | Self::Halt => "A migration is taken back.",
+            Self::Record => {
+                "Incus deletes the original before anyone looked at the copy. This is what the \
+                 copy is compared with then."
+            }
+            Self::Move => {
+                "You asked for Incus's own move. It keeps no original: there is no way back."
+            }
+            Self::Check => {
+                "Hard links and flags, which a move loses, are made again, and so is the identity. \
+                 What cannot be made again is said by name."
+            }
+            Self::Forget | Self::Unmove => "A migration is taken back.",
+            Self::DeleteStray => {
+                "A move was cut short while it copied. Every path in this is compared once more \
+                 before, and nothing is deleted that the original does not have."
+            }
+            Self::Adopt => {
+                "A move was cut short while it deleted the original, so this is the whole one."
+            }
             Self::DeleteKept => {
                 "You said that it may go. With it go its backups. This cannot be taken back."
             }
@@ -68,7 +109,7 @@ impl Part {
     pub fn can_wait(self) -> bool {
         matches!(
             self,
-            Self::Copy | Self::Loosen | Self::Stop | Self::DeleteKept
+            Self::Copy | Self::Loosen | Self::Stop | Self::DeleteKept | Self::DeleteStray
         )
     }
 }
