@@ -11,6 +11,7 @@ mod input;
 mod migrate;
 mod migrate_asked;
 mod migrate_killed;
+mod migrate_ways;
 mod prompts;
 mod status;
 mod support;

@@ -68,11 +68,14 @@ impl Work<'_> {
             return self.take_over(&stray.reference.name);
         }
         let moved = self.run_long(&words::plain_move(of));
-        if moved.is_err() {
+        if let Err(error) = moved {
             // The daemon goes on without its client.
-            self.not_busy()?;
+            return match self.not_busy() {
+                Err(other) => Err(error.context(format!("{other:#}"))),
+                Ok(()) => Err(error),
+            };
         }
-        moved
+        Ok(())
     }
 
     /// Deletes what the move that was cut short left beside the whole original.

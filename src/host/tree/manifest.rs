@@ -33,27 +33,18 @@ struct Entry {
     time: (i64, u32),
     #[serde(rename = "s")]
     size: u64,
-    #[serde(rename = "d", default, skip_serializing_if = "is_none")]
-    device: (u32, u32),
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    device: Option<(u32, u32)>,
     /// The checksum of a file's bytes, or where a link leads.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     content: Option<Raw>,
     #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
     xattrs: Vec<(Raw, Raw)>,
-    #[serde(rename = "f", default, skip_serializing_if = "is_zero")]
-    flags: u32,
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    flags: Option<u32>,
     /// The first path of the same file.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     linked: Option<Raw>,
-}
-
-fn is_none(device: &(u32, u32)) -> bool {
-    *device == (0, 0)
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
-fn is_zero(flags: &u32) -> bool {
-    *flags == 0
 }
 
 /// Bytes as text of as many characters, as JSON has no bytes.
@@ -203,8 +194,11 @@ impl Manifest {
         }
         for Difference { path, what } in differences.iter().rev() {
             if let (What::Flags, Some(entry)) = (what, entries.get(path)) {
-                set_flags(&tree.join(path), IFlags::from_bits_retain(entry.flags))
-                    .map_err(|it| mending(path, it))?;
+                set_flags(
+                    &tree.join(path),
+                    IFlags::from_bits_retain(entry.flags.unwrap_or_default()),
+                )
+                .map_err(|it| mending(path, it))?;
             }
         }
         Ok(())
@@ -230,7 +224,7 @@ impl Entry {
             } else {
                 0
             },
-            device: (is.stx_rdev_major, is.stx_rdev_minor),
+            device: Some((is.stx_rdev_major, is.stx_rdev_minor)).filter(|it| *it != (0, 0)),
             content: match kind {
                 FileType::RegularFile => Some(checksum(full)?),
                 FileType::Symlink => Some(Raw::of(&fs::read_link(full)?)),
@@ -240,7 +234,11 @@ impl Entry {
                 .into_iter()
                 .map(|(name, value)| (Raw(name), Raw(value)))
                 .collect(),
-            flags: if plain { flags(full)?.bits() } else { 0 },
+            flags: if plain {
+                Some(flags(full)?.bits()).filter(|it| *it != 0)
+            } else {
+                None
+            },
             linked: None,
         })
     }
