@@ -108,6 +108,24 @@ impl Work<'_> {
     pub(super) fn check(&self) -> Result<()> {
         let of = self.of;
         let name = &of.name;
+        let moved = of.moved(self.server).context("it is not there")?;
+        if moved.record.config.contains_key(MANIFEST_MARK) {
+            self.compare_with_written()?;
+        } else {
+            // Somebody took the mark away, and so said that it may be used as it is.
+            let log = &self.machine.log;
+            log.line(&format!(
+                "{name} is not compared, as {MANIFEST_MARK} is gone"
+            ));
+        }
+        sync(&self.volume(&of.to, &name.name))?;
+        self.put_identity(&of.was, &of.devices_there())?;
+        self.remove_manifest()
+    }
+
+    fn compare_with_written(&self) -> Result<()> {
+        let of = self.of;
+        let name = &of.name;
         let written = self.written_down()?;
         let tree = self.volume(&of.to, &name.name);
         visible(&tree)?;
@@ -140,9 +158,7 @@ impl Work<'_> {
                 name.project
             );
         }
-        sync(&tree)?;
-        self.put_identity(&of.was, &of.devices_there())?;
-        self.remove_manifest()
+        Ok(())
     }
 
     /// Compares a tree with what was written down, mending what can be.  What is lost, in words.

@@ -252,3 +252,5 @@ fn what_others_may_see_of_a_step_has_no_secrets() {
         assert_eq!(&read, step, "a journal is read as it was written");
     }
 }
+
+mod ways;

@@ -120,9 +120,9 @@ pub(super) fn holds(part: Part, of: &Migration, server: &Server) -> bool {
             .is_some_and(|original| !marked(original, MANIFEST_MARK)),
         Part::Move => of.moved(server).is_some() && !stray,
         Part::Unmove => of.original(server).is_some() && !stray,
-        Part::Check => of
-            .moved(server)
-            .is_some_and(|moved| !marked(moved, MANIFEST_MARK)),
+        Part::Check => of.moved(server).is_some_and(|moved| {
+            !marked(moved, MANIFEST_MARK) && of.is_as_it_was(moved, &of.devices_there())
+        }),
         Part::DeleteStray => server.instance(&of.reference(&of.copy)).is_none(),
         Part::Adopt => {
             let (record, devices) = of.becomes();
