@@ -302,7 +302,7 @@ impl Setup<'_> {
             }
             let after = self.migrating.wanted.delete_after;
             if let (Some(seconds), true) = (after, is_finish(run.steps())) {
-                match self.may_go(&run, &mut moved, seconds)? {
+                match self.may_go(&run, &mut moved, seconds) {
                     settle::Then::Delete => {}
                     settle::Then::GoOn => continue,
                     settle::Then::Stop => break,

@@ -35,7 +35,7 @@ fn host() -> Host {
     host.incus(&["config", "set", "mary", "snapshots.expiry=3w"]);
     host.incus(&["snapshot", "create", "mary", "s2"]);
     host.sh(&format!(
-        "cd {POOLS}/default/containers/mary/rootfs; chattr +i two; chattr +a many/three log; touch -d 2001-01-01 many"
+        "cd {POOLS}/default/containers/mary/rootfs; chattr +i two; chattr +a log; touch -d 2001-01-01 many"
     ));
     host
 }
@@ -74,7 +74,7 @@ fn tree(host: &Host, name: &str) -> String {
     let pool = pool(host, name);
     host.sh(&format!(
         "cd {POOLS}/{pool}/containers/{name}/rootfs; stat -c '%n %h %Y' one two many/three many; ls many | wc -l
-         [ one -ef two ] && [ one -ef many/three ] && echo linked; lsattr two many/three log | cut -c5,6; cat log
+         [ one -ef two ] && [ one -ef many/three ] && echo linked; lsattr two log | cut -c5,6; cat log
          cd {POOLS}/{pool}/containers-snapshots/{name}; for s in s1 s2; do stat -c '%n %h' $s/rootfs/two; ls $s/rootfs/many | wc -l; done"
     ))
 }
@@ -288,7 +288,7 @@ fn what_somebodys_move_left_is_told_apart_and_nothing_is_lost() {
 
     // Cut short once the snapshots are gone from the original: it is whole, but for them.
     let whole = tree(&host, "mary");
-    let links = |text: &str| text.lines().take(10).collect::<Vec<_>>().join("\n");
+    let links = |text: &str| text.lines().take(9).collect::<Vec<_>>().join("\n");
     host.incus(&["start", "mary"]);
     let stray = cut_short(&host, "taos", SNAPSHOTS_GONE);
     let run = host.setup(&["migrate", "--status"]).expect_code(0);

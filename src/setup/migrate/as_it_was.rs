@@ -7,7 +7,7 @@ use crate::facts::{Facts, Incus, Instance, Reference};
 use crate::incus;
 use crate::journal::{self, End, Record};
 use crate::plan::migrate as plans;
-use crate::plan::{Pins, Plan, Refusal};
+use crate::plan::{Note, Pins, Plan, Refusal};
 use crate::step::migration::{Migration, Part};
 use crate::step::Step;
 
@@ -53,6 +53,16 @@ impl Setup<'_> {
             let then = kept_by(&records, name, kept);
             let planned = plans::as_it_was(facts, name, kept, then)?;
             let since = incus::since(self.machine, server, name, &kept.reference)?;
+            let started = |of: &Migration| of.was.last_used_at != kept.record.last_used_at;
+            if then.is_some_and(started) {
+                notes.push(Note {
+                    what: format!(
+                        "{} was started since it was kept, so it may not be as it was",
+                        kept.reference
+                    ),
+                    hint: None,
+                });
+            }
             let new_name = planned.iter().find_map(Step::migrates);
             let new_name = new_name.map_or("", |of| of.kept.as_str());
             notes.extend(plans::notes_of(name, new_name, &since));

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-
 use super::super::Setup;
 use crate::plan::Approved;
 use crate::report::Moved;
@@ -23,37 +21,41 @@ impl Setup<'_> {
     /// Waits until the copy has run for so long, without a break.
     pub(super) fn may_go(&self, run: &Approved, moved: &mut [Moved], seconds: u64) -> Result<Then> {
         let Some(of) = run.steps().iter().find_map(Step::migrates) else {
-            return Ok(Then::GoOn);
+            return Then::GoOn;
         };
         let row = row(moved, of);
         if row.is_none_or(|row| row.error.is_some()) {
-            return Ok(Then::GoOn);
+            return Then::GoOn;
         }
         if !of.running {
-            return Ok(Then::Delete);
+            return Then::Delete;
         }
         self.ui.say(&format!(
             "The original of {} goes once its copy has run for {seconds} s.",
             of.name
         ));
         let begun = Instant::now();
+        let mut unanswered = 0;
         let why = loop {
-            let status = crate::incus::status_of(self.machine, &of.name)?;
-            if status != "Running" {
-                break format!("its copy was {status} within {seconds} s of its start");
+            match crate::incus::status_of(self.machine, &of.name) {
+                Ok(status) if status == "Running" => unanswered = 0,
+                Ok(status) => break format!("its copy was {status} within {seconds} s"),
+                // While a container ends there may be no answer for a moment.
+                Err(_) if unanswered < 10 => unanswered += 1,
+                Err(error) => break format!("it cannot be seen whether its copy runs: {error:#}"),
             }
             if self.machine.signals.stop_asked() {
                 break "stopped, as asked for".to_owned();
             }
-            if begun.elapsed() >= Duration::from_secs(seconds) {
-                return Ok(Then::Delete);
+            if unanswered == 0 && begun.elapsed() >= Duration::from_secs(seconds) {
+                return Then::Delete;
             }
             std::thread::sleep(Duration::from_millis(500));
         };
         stays(moved, of, why);
         self.ui
             .say("No other container is moved, as there may be no room for it.");
-        Ok(Then::Stop)
+        Then::Stop
     }
 }
 
