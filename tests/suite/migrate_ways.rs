@@ -3,6 +3,9 @@
 
 use crate::support::{assert_same, Host, Rule, Setup};
 
+/// A call by words that it has, and what happens at it.
+type Kill = (&'static str, fn(Rule) -> Rule);
+
 const POOLS: &str = "/var/lib/incus/storage-pools";
 
 /// A running container on `dir` with hard links, flags, two snapshots and a card; files enough for a move to take a while.
@@ -199,7 +202,7 @@ fn a_plain_move_that_is_cut_short_anywhere_is_dealt_with() {
     let host = host();
     let (who, was) = (identity(&host), tree(&host, "mary"));
     // The program itself, at a call with this text; or the daemon, as soon as this is so.
-    let setup: [(&str, fn(Rule) -> Rule); 7] = [
+    let setup: [Kill; 7] = [
         ("user.taos-setup.manifest", Rule::kill_before),
         ("user.taos-setup.manifest", Rule::kill_after),
         ("move mary", Rule::kill_before),
@@ -221,16 +224,15 @@ fn a_plain_move_that_is_cut_short_anywhere_is_dealt_with() {
             host.daemon_pid().expect("a daemon")
         ));
         let arguments = &["migrate", "mary", "--to", to, "--strategy", "move", "--yes"];
-        let (case, rule) = match setup.get(number) {
-            Some((text, kill)) => (*text, kill(Rule::on(text))),
-            None => {
-                let moment = daemon[number - setup.len()];
-                let until = moment.replace("FROM", &from).replace("TO", to);
-                let script = format!(
-                    "cd {POOLS}; \"$real\" \"$@\" & until {until}; do :; done; kill -KILL $(cat /tmp/daemon); wait $!; exit"
-                );
-                (moment, Rule::on("move mary").shell(&script))
-            }
+        let (case, rule) = if let Some((text, kill)) = setup.get(number) {
+            (*text, kill(Rule::on(text)))
+        } else {
+            let moment = daemon[number - setup.len()];
+            let until = moment.replace("FROM", &from).replace("TO", to);
+            let script = format!(
+                "cd {POOLS}; \"$real\" \"$@\" & until {until}; do :; done; kill -KILL $(cat /tmp/daemon); wait $!; exit"
+            );
+            (moment, Rule::on("move mary").shell(&script))
         };
         let run = host.run(&Setup::new(arguments).rule(rule));
         assert!(matches!(run.code, 4 | 137), "{case}: {}", run.output());

@@ -19,7 +19,7 @@ pub(super) enum Then {
 
 impl Setup<'_> {
     /// Waits until the copy has run for so long, without a break.
-    pub(super) fn may_go(&self, run: &Approved, moved: &mut [Moved], seconds: u64) -> Result<Then> {
+    pub(super) fn may_go(&self, run: &Approved, moved: &mut [Moved], seconds: u64) -> Then {
         let Some(of) = run.steps().iter().find_map(Step::migrates) else {
             return Then::GoOn;
         };
