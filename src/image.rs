@@ -83,12 +83,28 @@ pub struct Wanted {
     pub refresh: bool,
 }
 
+/// How a fetch ended, and of which image.
+#[derive(Debug)]
+pub struct Fetch {
+    pub ending: Ending,
+    /// Of the image that is in place.
+    pub fingerprint: Option<String>,
+    /// What it was checked against, in words; none if it was here before.
+    pub proof: Option<String>,
+}
+
 /// Fetches the image and puts it in place, if it is not there yet.
 #[must_use]
-pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Ending {
+pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Fetch {
     let lock = match take_lock(machine) {
         Ok(lock) => lock,
-        Err(error) => return error.into(),
+        Err(error) => {
+            return Fetch {
+                ending: error.into(),
+                fingerprint: None,
+                proof: None,
+            }
+        }
     };
     let _held = machine.signals.hold();
     let mut run = Run {
@@ -109,7 +125,15 @@ pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Ending {
         Ending::Refused(refusal) => run.reporter.failed(&refusal.what),
         Ending::Stopped => run.reporter.stage(Stage::Idle),
     }
-    ending
+    let in_place = matches!(ending, Ending::Done(_));
+    let Progress {
+        fingerprint, proof, ..
+    } = run.reporter.progress;
+    Fetch {
+        ending,
+        fingerprint: fingerprint.filter(|_| in_place),
+        proof: proof.filter(|_| in_place),
+    }
 }
 
 /// One at a time.
