@@ -46,7 +46,13 @@ pub fn run(machine: &Machine, ui: &Ui, cli: &Cli, command: &ImageCommand) -> Res
         }
         ImageCommand::Fetch { detach: true, .. } => {
             let ending = detached(machine, &wanted?).unwrap_or_else(Ending::from);
-            Ok(end(machine, ui, cli.json, "image fetch", &report_of(ending)))
+            Ok(end(
+                machine,
+                ui,
+                cli.json,
+                "image fetch",
+                &report_of(ending),
+            ))
         }
         ImageCommand::Fetch { .. } => {
             let report = if cli.dry_run {

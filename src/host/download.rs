@@ -218,7 +218,7 @@ impl Client {
             self.pause(&why, failures, after, watch)?;
         }
         let bytes = Bytes(partial.kept().bytes);
-        let (digest, scan) = intake.finish(partial.path());
+        let (digest, scan) = intake.finish();
         Ok(Fetched {
             digest,
             bytes,

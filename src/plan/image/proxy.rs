@@ -87,7 +87,10 @@ mod tests {
         assert_eq!(between(&[all], x).unwrap(), "http://all:1");
         assert_eq!(between(&[all, big], x).unwrap(), "http://big:1");
         assert_eq!(between(&[all, big, small], x).unwrap(), "http://small:1");
-        assert_eq!(between(&[("https_proxy", ""), all], x).unwrap(), "http://all:1");
+        assert_eq!(
+            between(&[("https_proxy", ""), all], x).unwrap(),
+            "http://all:1"
+        );
     }
 
     #[test]
