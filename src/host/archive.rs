@@ -77,20 +77,20 @@ fn unpacked_by(program: &str, packed: &mut (impl Read + Send)) -> Result<Scan> {
             io::copy(&mut output, &mut io::sink()).context("reading to the end")?;
             Ok(scan)
         });
-        // Where the scan ended early nobody reads any more.
-        if scan.is_err() {
+        // Where the scan ended early nobody reads any more; but what is damaged ends early, too.
+        let more = scan.is_err() && output.read(&mut [0]).is_ok_and(|count| count > 0);
+        if more {
             child.kill().ok();
         }
         let ended = child
             .wait()
             .with_context(|| format!("waiting for {program}"))?;
-        let scan = scan?;
-        if !ended.success() {
+        if !more && !ended.success() {
             bail!(NotAnImage(format!(
                 "it is damaged: {program} cannot unpack it"
             )));
         }
-        Ok(scan)
+        scan
     })
 }
 
@@ -161,7 +161,6 @@ impl<R: Read> Read for Bounded<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     fn tarball(files: &[(&str, &str)]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());

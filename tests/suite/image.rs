@@ -235,7 +235,7 @@ fn a_deployer_sees_all_of_it_or_nothing() {
 #[test]
 fn killed_at_each_command_the_next_run_completes() {
     let host = Host::with_pool("btrfs");
-    let (server, file) = (server_in(&host), image(8));
+    let (server, file) = (server_in(&host), image(2));
     publish(&server, &file);
     let fingerprint = digest(&file);
     let rules: Vec<(&str, Rule)> = ["image import", "init ", "delete --force", "alias create"]
