@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -272,11 +272,32 @@ fn killed_while_it_comes_no_byte_comes_twice() {
     for at in [0, 1, 100_000, 1_500_000] {
         let before = server.sent(PATH);
         server.next(PATH, &[Trick::Stall(at)]);
+        let asked = server.requests(PATH).len();
         let command = format!(
-            "timeout -s KILL 2.5 {program} --timeout 60 image fetch --image-url {} || true",
+            "echo $$ >/tmp/pid; exec {program} --timeout 60 image fetch --image-url {}",
             server.url(PATH)
         );
-        host.sh(&command);
+        let mut running = host.command("sh", &["-c", &command]);
+        let mut running = running
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a run");
+        let partial = host.file("/var/lib/taos-setup/image/base-image.partial");
+        let come = || {
+            let length = fs::metadata(&partial).map_or(0, |data| data.len());
+            server.requests(PATH).len() > asked && length == at as u64
+        };
+        let begun = Instant::now();
+        while !come() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{at} bytes do not come"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        host.sh("kill -KILL $(cat /tmp/pid)");
+        running.wait().expect("its end");
         let here = fs::metadata(host.file("/var/lib/taos-setup/image/base-image.partial"));
         assert_eq!(
             here.map_or(0, |data| data.len()),
