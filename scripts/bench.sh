@@ -157,6 +157,15 @@ peak_of() {
 curl_and_import() {
 	curl -sf -o "$BENCH_WORK/fetched" "$1" && incus image import "$BENCH_WORK/fetched" --alias bench
 }
+# The same, with what taos-setup looks at before Incus sees the file.
+curl_check_and_import() {
+	local sums
+	curl -sf -o "$BENCH_WORK/image.tar.gz" "$1" && sums=$(curl -sf "${1%/*}/SHA256SUMS") || return
+	(cd "$BENCH_WORK" && sha256sum --quiet --check - <<<"$sums") || return
+	tar -tf "$BENCH_WORK/image.tar.gz" | awk '/^\// || /(^|\/)\.\.(\/|$)/ { climbs = 1 } END { exit climbs }' || return
+	tar --occurrence=1 -xOf "$BENCH_WORK/image.tar.gz" metadata.yaml | grep -qx "architecture: $(uname -m)" || return
+	incus image import "$BENCH_WORK/image.tar.gz" --alias bench
+}
 bench_image_fetch() {
 	local run url server www=$BENCH_WORK/www new
 	mkdir -p "$www"
@@ -180,6 +189,11 @@ bench_image_fetch() {
 		rec 'curl; incus image import'
 		incus image delete bench
 		rm "$BENCH_WORK/fetched"
+		sync
+		timed curl_check_and_import "$url"
+		rec 'the same checks by hand'
+		incus image delete bench
+		rm "$BENCH_WORK/image.tar.gz"
 		peak_of "$TAOS_SETUP" image fetch --image-url "$url"
 		incus image delete taos-openclaw-base
 	done
@@ -222,6 +236,7 @@ if wanted launch; then
 fi
 if wanted image; then
 	row 'image: fetch, check, import' 'taos-setup image fetch' 'curl; incus image import' 1.1
+	row 'image: fetch, check, import' 'taos-setup image fetch' 'the same checks by hand'
 	row 'image: first launch, warmed' 'first launch, warmed' 'first launch, not warmed'
 	row 'image: first launch, warmed' 'first launch, warmed' 'later launch of it'
 	n=$(awk -F'\t' '$1 == "peak memory" { print $2 }' "$results" | sort -n | tail -n 1) verdict=kept

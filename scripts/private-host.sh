@@ -5,7 +5,8 @@
 #   private-host.sh hold [OPTIONS]                   start a host, print `ready DIR`, keep it until standard input ends
 #   private-host.sh exec DIR COMMAND...              run COMMAND in the host DIR
 #   private-host.sh loops DIR                        list the loop devices of the host DIR
-#   private-host.sh tiny-image FILE                  write the tar ball of a tiny container image (busybox)
+#   private-host.sh tiny-image FILE [dhcp]           write the tar ball of a tiny container image (busybox); with `dhcp` it
+#                                                    asks for an address
 #   private-host.sh sweep                            clear away what killed or crashed hosts left
 #
 # Options of `run` and `hold`:
@@ -550,7 +551,7 @@ exec_in() {
 }
 
 tiny_image() {
-    [ $# = 1 ] || die "tiny-image needs the file to write"
+    [ $# = 1 ] || [ "$*" = "$1 dhcp" ] || die "tiny-image needs the file to write, and takes 'dhcp'"
     local busybox work name
     busybox=$(command -v busybox) || die "making a tiny image needs busybox (Debian: apt-get install busybox-static)"
     work=$(mktemp -d)
@@ -573,6 +574,17 @@ tiny_image() {
 trap 'exit 0' PWR INT TERM
 while :; do sleep 86400 & wait $!; done
 INIT
+    if [ "${2:-}" = dhcp ]; then
+        sed -i '2i /bin/busybox udhcpc -f -q -t 20 -T 1 -i eth0 -s /sbin/lease &' "$work/rootfs/sbin/init"
+        cat >"$work/rootfs/sbin/lease" <<'LEASE'
+#!/bin/sh
+case $1 in
+    deconfig) ip link set eth0 up ;;
+    bound) ip addr add "$ip/${mask:-24}" dev eth0 ;;
+esac
+LEASE
+        chmod 755 "$work/rootfs/sbin/lease"
+    fi
     chmod 755 "$work/rootfs/sbin/init"
     echo 'root:x:0:0:root:/root:/bin/sh' >"$work/rootfs/etc/passwd"
     echo 'root:x:0:' >"$work/rootfs/etc/group"

@@ -55,6 +55,7 @@ pub struct Cli {
 
     /// How long the Incus daemon may take to answer a question
     #[arg(long, value_name = "SECONDS", default_value = "30", global = true,
+          env = "TAOS_TIMEOUT", hide_env = true,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
 

@@ -83,12 +83,28 @@ pub struct Wanted {
     pub refresh: bool,
 }
 
+/// How a fetch ended, and of which image.
+#[derive(Debug)]
+pub struct Fetch {
+    pub ending: Ending,
+    /// Of the image that is in place.
+    pub fingerprint: Option<String>,
+    /// What it was checked against, in words; none if it was here before.
+    pub proof: Option<String>,
+}
+
 /// Fetches the image and puts it in place, if it is not there yet.
 #[must_use]
-pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Ending {
+pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Fetch {
     let lock = match take_lock(machine) {
         Ok(lock) => lock,
-        Err(error) => return error.into(),
+        Err(error) => {
+            return Fetch {
+                ending: error.into(),
+                fingerprint: None,
+                proof: None,
+            }
+        }
     };
     let _held = machine.signals.hold();
     let mut run = Run {
@@ -109,7 +125,15 @@ pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Ending {
         Ending::Refused(refusal) => run.reporter.failed(&refusal.what),
         Ending::Stopped => run.reporter.stage(Stage::Idle),
     }
-    ending
+    let in_place = matches!(ending, Ending::Done(_));
+    let Progress {
+        fingerprint, proof, ..
+    } = run.reporter.progress;
+    Fetch {
+        ending,
+        fingerprint: fingerprint.filter(|_| in_place),
+        proof: proof.filter(|_| in_place),
+    }
 }
 
 /// One at a time.
@@ -156,7 +180,7 @@ impl Run<'_> {
         if let (Some(here), false) = (&here, self.wanted.refresh) {
             let digest: Digest = here.parse().map_err(|_| odd(here))?;
             self.reporter.progress.fingerprint = Some(here.clone());
-            self.install(&server, &digest, None)?;
+            self.install(&digest, None)?;
             self.remove_file()?;
             return Ok(Ending::Done(format!(
                 "the base image is here already ({}); to look for a newer one: taos-setup image \
@@ -169,7 +193,7 @@ impl Run<'_> {
         let (digest, proof) = self.expected(&client)?;
         if let Some(digest) = &digest {
             if here.as_deref() == Some(digest.as_str()) {
-                self.install(&server, digest, None)?;
+                self.install(digest, None)?;
                 self.remove_file()?;
                 return Ok(Ending::Done(format!(
                     "the base image that is published is the one that is here ({})",
@@ -183,18 +207,21 @@ impl Run<'_> {
                 .any(|image| image.fingerprint == digest.as_str())
             {
                 self.prove(digest, &proof);
-                self.install(&server, digest, None)?;
+                self.install(digest, None)?;
                 self.remove_file()?;
                 return Ok(in_place(digest, &proof));
             }
         }
         self.make_folder()?;
         let proven = match self.wanted.source.clone() {
-            Source::Url(url) => self.download(&client, &url, digest, proof)?,
+            Source::Url(url) => {
+                let pool = launch_pool(&server, store);
+                self.download(&client, &url, pool, digest, proof)?
+            }
             Source::File(path) => read_file(path, digest, proof)?,
         };
         self.prove(&proven.digest, &proven.proof);
-        let result = self.install(&server, &proven.digest, Some(&proven));
+        let result = self.install(&proven.digest, Some(&proven));
         if result.is_ok() || self.is_full(&result) {
             self.remove_file()?;
         }
@@ -219,6 +246,7 @@ impl Run<'_> {
         &mut self,
         client: &Client,
         url: &Url,
+        pool: Option<Unpacking>,
         mut digest: Option<Digest>,
         mut proof: Proof,
     ) -> Result<Proven, Ending> {
@@ -227,8 +255,8 @@ impl Run<'_> {
         self.show.say(&format!("Fetching {}", url.plain()));
         loop {
             let fetched = {
-                let pool = self.launch_pool();
-                let mut watch = Watcher::new(self.machine, &mut self.reporter, &self.show, pool);
+                let (reporter, pool) = (&mut self.reporter, pool.clone());
+                let mut watch = Watcher::new(self.machine, reporter, &self.show, pool);
                 client.fetch(url, &folder, &mut watch)?
             };
             self.show.end();
@@ -308,16 +336,16 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
 
-    fn launch_pool(&self) -> Option<Unpacking> {
-        let (server, store) = look(self.machine).ok()?;
-        let pool = store.targets.into_iter().find_map(|target| target.pool)?;
-        // On a pool that copies nothing is unpacked before a launch.
-        store
-            .unpacked
-            .contains_key(&pool)
-            .then(|| Unpacking::on(&server, &pool))
-    }
+/// The pool that the image will be unpacked on.
+fn launch_pool(server: &Server, store: Store) -> Option<Unpacking> {
+    let pool = store.targets.into_iter().find_map(|target| target.pool)?;
+    // On a pool that copies nothing is unpacked before a launch.
+    store
+        .unpacked
+        .contains_key(&pool)
+        .then(|| Unpacking::on(server, &pool))
 }
 
 /// A file that is here already: it is looked at like one that was fetched.

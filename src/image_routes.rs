@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use taos_setup::host::Machine;
-use taos_setup::image::{self, Ending, Source, Wanted};
+use taos_setup::image::{self, Ending, Fetch, Source, Wanted};
 use taos_setup::plan::image::Mode;
 use taos_setup::plan::Refusal;
-use taos_setup::report;
+use taos_setup::report::{self, ImageReport};
 use taos_setup::ui::Ui;
 
 use crate::cli::{Cli, ImageCommand};
@@ -31,9 +31,13 @@ pub fn run(machine: &Machine, ui: &Ui, cli: &Cli, command: &ImageCommand) -> Res
             let code = readiness.exit_code();
             let message = readiness.message();
             if cli.json {
-                let word = readiness.word();
-                let text = report::image_json("image ensure", word, code, Some(&message), &[]);
-                println!("{text}");
+                let image = ImageReport {
+                    outcome: readiness.word(),
+                    exit_code: code,
+                    message: message.clone(),
+                    ..ImageReport::default()
+                };
+                println!("{}", report::image_json("image ensure", &image));
             } else {
                 ui.say(&message);
             }
@@ -42,53 +46,73 @@ pub fn run(machine: &Machine, ui: &Ui, cli: &Cli, command: &ImageCommand) -> Res
         }
         ImageCommand::Fetch { detach: true, .. } => {
             let ending = detached(machine, &wanted?).unwrap_or_else(Ending::from);
-            Ok(end(machine, ui, cli.json, "image fetch", &ending))
+            Ok(end(
+                machine,
+                ui,
+                cli.json,
+                "image fetch",
+                &report_of(ending),
+            ))
         }
         ImageCommand::Fetch { .. } => {
-            let ending = if cli.dry_run {
-                would_fetch(&wanted?)
+            let report = if cli.dry_run {
+                report_of(would_fetch(&wanted?))
             } else {
-                image::fetch(machine, ui, &wanted?)
+                report_of_fetch(image::fetch(machine, ui, &wanted?))
             };
-            Ok(end(machine, ui, cli.json, "image fetch", &ending))
+            Ok(end(machine, ui, cli.json, "image fetch", &report))
         }
         ImageCommand::Verify => {
-            let ending = image::verify(machine, &wanted?);
-            Ok(end(machine, ui, cli.json, "image verify", &ending))
+            let report = report_of(image::verify(machine, &wanted?));
+            Ok(end(machine, ui, cli.json, "image verify", &report))
         }
         ImageCommand::Remove => {
-            let ending = image::remove(machine, ui, cli.yes, cli.dry_run);
-            Ok(end(machine, ui, cli.json, "image remove", &ending))
+            let report = report_of(image::remove(machine, ui, cli.yes, cli.dry_run));
+            Ok(end(machine, ui, cli.json, "image remove", &report))
         }
     }
 }
 
-/// After a set-up that is through: when the image is to be fetched.
-pub fn after_set_up(machine: &Machine, ui: &Ui, cli: &Cli) -> Result<u8> {
+/// After a set-up that is through: when the image is to be fetched; none if nobody said.
+pub fn after_set_up(machine: &Machine, ui: &Ui, cli: &Cli) -> Option<ImageReport> {
     let prefetch = std::env::var("TAOS_PREFETCH_BASE_IMAGE").unwrap_or_default();
-    let asked = cli
+    // It is no step of the plan that was shown, so it takes a word of its own.
+    let mode = cli
         .image
         .image
         .map(Mode::from)
-        .or_else(|| Mode::of_prefetch(&prefetch));
-    // It is no step of the plan that was shown, so it takes a word of its own.
-    let Some(mode) = asked else {
-        return Ok(0);
-    };
+        .or_else(|| Mode::of_prefetch(&prefetch))?;
     let wanted = match wanted(cli, false) {
         Ok(wanted) => wanted,
         // Without an image for this machine there is nothing to forgo.
-        Err(_) if mode == Mode::Off => return Ok(0),
-        Err(error) => return Err(error),
+        Err(_) if mode == Mode::Off => return None,
+        Err(error) => return Some(said(machine, ui, mode, report_of(error.into()))),
     };
-    let words = image::set_mode(machine, mode, &wanted)?;
-    ui.say(&words);
-    if mode != Mode::Now {
-        return Ok(0);
+    let arranged = match image::set_mode(machine, mode, &wanted) {
+        Ok(words) => words,
+        Err(error) => return Some(said(machine, ui, mode, report_of(error.into()))),
+    };
+    ui.say(&arranged);
+    if mode == Mode::Now {
+        let report = report_of_fetch(image::fetch(machine, ui, &wanted));
+        return Some(said(machine, ui, mode, report));
     }
-    let ending = image::fetch(machine, ui, &wanted);
-    // The document of the set-up is printed already.
-    Ok(end(machine, ui, false, "image fetch", &ending))
+    machine.log.line(&arranged);
+    Some(ImageReport {
+        mode: Some(mode),
+        outcome: "arranged",
+        message: arranged,
+        ..ImageReport::default()
+    })
+}
+
+/// Says how it ended; it becomes a part of the set-up's document.
+fn said(machine: &Machine, ui: &Ui, mode: Mode, report: ImageReport) -> ImageReport {
+    end(machine, ui, false, "image fetch", &report);
+    ImageReport {
+        mode: Some(mode),
+        ..report
+    }
 }
 
 fn wanted(cli: &Cli, refresh: bool) -> Result<Wanted> {
@@ -122,30 +146,53 @@ fn detached(machine: &Machine, wanted: &Wanted) -> Result<Ending> {
     ))
 }
 
-/// Says how it ended, and returns the exit code.
-fn end(machine: &Machine, ui: &Ui, json: bool, command: &str, ending: &Ending) -> u8 {
+fn report_of_fetch(fetch: Fetch) -> ImageReport {
+    ImageReport {
+        fingerprint: fetch.fingerprint,
+        proof: fetch.proof,
+        ..report_of(fetch.ending)
+    }
+}
+
+fn report_of(ending: Ending) -> ImageReport {
+    let (outcome, exit_code) = (ending.word(), ending.exit_code());
     let (message, hints) = match ending {
-        Ending::Done(message) => (message.clone(), Vec::new()),
-        Ending::Refused(refusal) => (refusal.what.clone(), refusal.hints.clone()),
-        Ending::Failed { error, hints } => (error.clone(), hints.clone()),
+        Ending::Done(message) => (message, Vec::new()),
+        Ending::Refused(refusal) => (refusal.what, refusal.hints),
+        Ending::Failed { error, hints } => (error, hints),
         Ending::Stopped => (
             "stopped, as asked for".to_owned(),
             vec!["to go on: taos-setup image fetch".to_owned()],
         ),
     };
-    let code = ending.exit_code();
-    if json {
-        let text = report::image_json(command, ending.word(), code, Some(&message), &hints);
-        println!("{text}");
+    ImageReport {
+        outcome,
+        exit_code,
+        message,
+        hints,
+        ..ImageReport::default()
     }
-    match ending {
-        Ending::Done(_) => ui.say(&capitalised(&message)),
-        _ => ui.error(&message, &hints),
+}
+
+/// Says how it ended, and returns the exit code.
+fn end(machine: &Machine, ui: &Ui, json: bool, command: &str, report: &ImageReport) -> u8 {
+    let ImageReport {
+        exit_code: code,
+        message,
+        hints,
+        ..
+    } = report;
+    if json {
+        println!("{}", report::image_json(command, report));
+    }
+    match code {
+        0 => ui.say(&capitalised(message)),
+        _ => ui.error(message, hints),
     }
     machine
         .log
         .line(&format!("{command} ended with exit code {code}: {message}"));
-    code
+    *code
 }
 
 fn capitalised(text: &str) -> String {

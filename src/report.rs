@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::apply::commands;
 use crate::facts::Facts;
+use crate::plan::image::Mode;
 use crate::plan::{Choice, Note, Plan, Refusal};
 use crate::status::Status;
 use crate::step::Step;
@@ -94,7 +95,24 @@ pub struct Report {
     command: &'static str,
     facts: Option<Facts>,
     plan: Option<Plan>,
+    image: Option<ImageReport>,
     pub ending: Ending,
+}
+
+/// What became of the base image.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ImageReport {
+    /// When it is fetched, if that was arranged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    pub outcome: &'static str,
+    pub exit_code: u8,
+    pub message: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+    pub fingerprint: Option<String>,
+    /// What it was checked against, in words.
+    pub proof: Option<String>,
 }
 
 impl Report {
@@ -104,7 +122,23 @@ impl Report {
             command,
             facts: None,
             plan: None,
+            image: None,
             ending: Ending::Nothing,
+        }
+    }
+
+    /// Adds what became of the base image.
+    pub fn with_image(&mut self, image: ImageReport) {
+        self.image = Some(image);
+    }
+
+    /// That of the process: the image's where only that did not work.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let of_image = self.image.as_ref().map_or(0, |image| image.exit_code);
+        match self.ending.exit_code() {
+            0 => of_image,
+            code => code,
         }
     }
 
@@ -159,7 +193,7 @@ impl Report {
             schema: SCHEMA,
             command: self.command,
             outcome: self.ending.word(),
-            exit_code: self.ending.exit_code(),
+            exit_code: self.exit_code(),
             message: message.map(String::as_str),
             hints,
             facts: self.facts.as_ref(),
@@ -170,6 +204,7 @@ impl Report {
                 Ending::Migrated(moved) => moved,
                 _ => &[],
             },
+            image: self.image.as_ref(),
         })
     }
 }
@@ -189,6 +224,7 @@ pub fn status_json(facts: &Facts, status: &Status) -> String {
         remaining: Vec::new(),
         status: Some(status),
         migrated: &[],
+        image: None,
     })
 }
 
@@ -207,30 +243,26 @@ pub fn error_json(command: &str, exit_code: u8, message: &str, hints: &[String])
         remaining: Vec::new(),
         status: None,
         migrated: &[],
+        image: None,
     })
 }
 
 /// The document of `image …`, but for `image status`, which has its own.
 #[must_use]
-pub fn image_json(
-    command: &str,
-    outcome: &str,
-    exit_code: u8,
-    message: Option<&str>,
-    hints: &[String],
-) -> String {
+pub fn image_json(command: &str, image: &ImageReport) -> String {
     document(&Document {
         schema: SCHEMA,
         command,
-        outcome,
-        exit_code,
-        message,
-        hints,
+        outcome: image.outcome,
+        exit_code: image.exit_code,
+        message: Some(&image.message),
+        hints: &image.hints,
         facts: None,
         plan: None,
         remaining: Vec::new(),
         status: None,
         migrated: &[],
+        image: Some(image),
     })
 }
 
@@ -248,6 +280,8 @@ struct Document<'a> {
     status: Option<&'a Status>,
     #[serde(skip_serializing_if = "<[Moved]>::is_empty")]
     migrated: &'a [Moved],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a ImageReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanDocument<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

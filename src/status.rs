@@ -24,6 +24,9 @@ pub struct Status {
     /// Measured with `--probe`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub launches: Vec<Launch>,
+    /// What to compare that with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Yardstick>,
 }
 
 /// The verdict in one word.
@@ -55,12 +58,16 @@ pub struct Launch {
     pub create: f64,
     /// Started.
     pub start: f64,
+    /// Made again and started, as a deploy does.
+    pub launch: f64,
     /// Restarted with another mapping of user ids, as a deploy does; none if that did not work.
     #[serde(default)]
     pub idmap_restart: Option<f64>,
     /// From then until it had an address; none if it got none in time.
     #[serde(default)]
     pub network_ready: Option<f64>,
+    /// All that a deploy asks of Incus; none if a part of it did not work.
+    pub total: Option<f64>,
     /// Why there are no times.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -86,6 +93,7 @@ impl Status {
             promised: facts.host.incus_filesystem.promised,
             free: facts.host.incus_filesystem.free,
             base_image: facts.server().map(base_images).unwrap_or_default(),
+            reference: (!launches.is_empty()).then_some(PI),
             launches,
         }
     }
@@ -196,29 +204,37 @@ impl Status {
     }
 }
 
-/// What a deploy took on a Pi 5 Plus with a `dir` pool, in seconds, and what is aimed at.  Of its
-/// 33 s the other 8 are the application's own.
-const PI: [(&str, f64); 3] = [
-    ("launch", 19.0),
-    ("idmap restart", 3.0),
-    ("network ready", 3.0),
-];
-const TARGET: f64 = 15.0;
+/// What a deploy took somewhere, in seconds, and what is aimed at.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Yardstick {
+    pub host: &'static str,
+    pub launch: f64,
+    pub idmap_restart: f64,
+    pub network_ready: f64,
+    pub total: f64,
+    /// The application's own part of a deploy, which no pool makes shorter.
+    pub application: f64,
+    /// All of a deploy is to take no longer.
+    pub target: f64,
+}
+
+const PI: Yardstick = Yardstick {
+    host: "Pi 5 Plus, dir",
+    launch: 19.0,
+    idmap_restart: 3.0,
+    network_ready: 3.0,
+    total: 25.0,
+    application: 8.0,
+    target: 15.0,
+};
 
 impl Launch {
-    /// The parts of a deploy that Incus does, in the order of [`PI`].
-    fn parts(&self) -> [Option<f64>; 3] {
-        [
-            Some(self.create + self.start),
-            self.idmap_restart,
-            self.network_ready,
-        ]
-    }
-
-    /// All of it, where all of it worked.
-    #[must_use]
-    pub fn total(&self) -> Option<f64> {
-        self.parts().into_iter().sum()
+    /// Adds the parts of a deploy up; there is no sum where one of them did not work.
+    pub fn add_up(&mut self) {
+        self.launch = self.create + self.start;
+        self.total = [Some(self.launch), self.idmap_restart, self.network_ready]
+            .into_iter()
+            .sum();
     }
 }
 
@@ -244,22 +260,25 @@ fn deploy_lines(launches: &[Launch], lines: &mut Vec<String>) {
     for launch in &measured {
         let _ = write!(head, " {:<12}", launch.pool);
     }
-    lines.push(format!("{head} Pi 5 Plus, dir"));
-    for (number, (name, pi)) in PI.iter().enumerate() {
-        let times = measured
-            .iter()
-            .map(|launch| launch.parts()[number])
-            .collect();
-        lines.push(row(name, times, *pi));
-    }
-    let pi = PI.iter().map(|(_, seconds)| seconds).sum();
-    lines.push(row(
-        "total",
-        measured.iter().map(|launch| launch.total()).collect(),
-        pi,
-    ));
+    lines.push(format!("{head} {}", PI.host));
+    let column = |part: fn(&Launch) -> Option<f64>| measured.iter().map(|it| part(it)).collect();
+    lines.extend([
+        row("launch", column(|it| Some(it.launch)), PI.launch),
+        row(
+            "idmap restart",
+            column(|it| it.idmap_restart),
+            PI.idmap_restart,
+        ),
+        row(
+            "network ready",
+            column(|it| it.network_ready),
+            PI.network_ready,
+        ),
+        row("total", column(|it| it.total), PI.total),
+    ]);
     lines.push(format!(
-        "  The application adds 8 s of its own on that Pi; all of a deploy is to take {TARGET:.0} s or less."
+        "  The application adds {:.0} s of its own on that Pi; all of a deploy is to take {:.0} s or less.",
+        PI.application, PI.target
     ));
 }
 

@@ -272,11 +272,15 @@ impl Ui {
         }
     }
 
-    /// Shows how it ended.  The document goes to stdout where `--json` asks for it.
-    pub fn show_ending(&self, report: &Report) {
+    /// Prints the document, where `--json` asks for it.
+    pub fn print_document(&self, report: &Report) {
         if self.json {
             let _ = writeln!(std::io::stdout(), "{}", report.json());
         }
+    }
+
+    /// Shows how it ended.
+    pub fn show_ending(&self, report: &Report) {
         match &report.ending {
             Ending::Nothing | Ending::Planned => {}
             Ending::Migrated(moved) => self.show_migrated(moved),

@@ -66,14 +66,17 @@ fn on_pool(machine: &Machine, pool: &Pool, image: &Image, network: &str) -> Laun
         first_create: 0.0,
         create: 0.0,
         start: 0.0,
+        launch: 0.0,
         idmap_restart: None,
         network_ready: None,
+        total: None,
         error: None,
     };
     let name = format!("{PREFIX}{}", std::process::id());
     let result = timed(&mut launch, machine, &name, image, network);
     // Also after a failure half-way; what is not there cannot be deleted, and that is fine.
     let deleted = delete(machine, &name);
+    launch.add_up();
     launch.error = result.and(deleted).err().map(|error| error.to_string());
     launch
 }
@@ -119,13 +122,14 @@ fn deploy(
     let map = format!("raw.idmap=both {user} {user}");
     let begun = Instant::now();
     // Where the host does not let containers have that user, agents do without it, too.
-    if run(machine, &["config", "set", name, &map]).is_err() {
-        return Ok(());
+    if run(machine, &["config", "set", name, &map]).is_ok() {
+        if run(machine, &["restart", "--force", name]).is_ok() {
+            launch.idmap_restart = Some(begun.elapsed().as_secs_f64());
+        } else {
+            run(machine, &["config", "unset", name, "raw.idmap"])?;
+            run(machine, &["start", name])?;
+        }
     }
-    if run(machine, &["restart", "--force", name]).is_err() {
-        return Ok(());
-    }
-    launch.idmap_restart = Some(begun.elapsed().as_secs_f64());
     if network.is_empty() {
         return Ok(());
     }

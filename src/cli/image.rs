@@ -92,7 +92,13 @@ pub struct ImageOptions {
     pub image_key: Option<String>,
 
     /// Take it with no digest at all to check it against
-    #[arg(long, global = true)]
+    #[arg(
+        long,
+        env = "TAOS_IMAGE_INSECURE_NO_DIGEST",
+        global = true,
+        hide_env = true,
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
     pub insecure_no_digest: bool,
 }
 
@@ -121,7 +127,10 @@ impl ImageOptions {
     #[must_use]
     pub fn wanted(&self, refresh: bool) -> Option<Wanted> {
         let source = match (&self.image_file, &self.image_url) {
-            (Some(file), _) => Source::File(file.clone()),
+            // The service has another working directory.
+            (Some(file), _) => {
+                Source::File(std::path::absolute(file).unwrap_or_else(|_| file.clone()))
+            }
             (None, Some(url)) => Source::Url(url.clone()),
             (None, None) => Source::Url(published(std::env::consts::ARCH)?),
         };

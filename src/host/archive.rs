@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -14,6 +14,9 @@ use crate::plan::image::{Compression, Entries, EntryKind, Metadata, NotAnImage, 
 
 /// More than any image's metadata or longest path takes.
 const LONGEST: u64 = 1 << 20;
+
+/// How much is unpacked at once.
+const PIECE: usize = 128 << 10;
 
 /// What was learned of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,35 +37,20 @@ pub fn scan_file(path: &Path) -> Result<Scan> {
         .read_to_end(&mut start)
         .with_context(reading)?;
     let compression = Compression::of(&start)?;
-    let Some(program) = compression.program() else {
-        let file = BufReader::with_capacity(1 << 17, File::open(path).with_context(reading)?);
-        return scan(compression, file);
-    };
-    let mut child = Command::new(program)
-        .args(["-dc", "--"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("unpacking {} with {program}: install that", path.display()))?;
-    let result = match child.stdout.take() {
-        Some(output) => scan(Compression::None, output),
-        None => bail!("unpacking {} with {program}: no output", path.display()),
-    };
-    // Where the scan ended early it has nobody to write to any more.
-    child.kill().ok();
-    child.wait().ok();
-    result
+    scan(compression, File::open(path).with_context(reading)?)
 }
 
 /// Looks at an image as it comes.
 ///
 /// # Errors
 /// If it is no image for this host ([`NotAnImage`]), or cannot be read.
-pub fn scan(compression: Compression, mut reader: impl Read) -> Result<Scan> {
-    let scan = match compression {
-        Compression::Gzip => entries(flate2::read::MultiGzDecoder::new(&mut reader)),
+pub fn scan(compression: Compression, mut reader: impl Read + Send) -> Result<Scan> {
+    let scan = match (compression, compression.program()) {
+        (_, Some(program)) => unpacked_by(program, &mut reader),
+        (Compression::Gzip, _) => {
+            let packed = BufReader::with_capacity(PIECE, &mut reader);
+            entries(flate2::bufread::MultiGzDecoder::new(packed))
+        }
         _ => entries(&mut reader),
     }?;
     // Whoever sends the bytes is to get rid of the padding, too.
@@ -70,11 +58,59 @@ pub fn scan(compression: Compression, mut reader: impl Read) -> Result<Scan> {
     Ok(scan)
 }
 
+/// Has a program of the host unpack it, while it comes.
+fn unpacked_by(program: &str, packed: &mut (impl Read + Send)) -> Result<Scan> {
+    let mut child = Command::new(program)
+        .arg("-dc")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("unpacking it with {program}: install that"))?;
+    let (Some(input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+        bail!("unpacking it with {program}: no pipes");
+    };
+    std::thread::scope(|scope| {
+        // That it went away half-way is seen at the other end.
+        scope.spawn(move || feed(packed, input));
+        let scan = entries(&mut output).and_then(|scan| {
+            io::copy(&mut output, &mut io::sink()).context("reading to the end")?;
+            Ok(scan)
+        });
+        // Where the scan ended early nobody reads any more; but what is damaged ends early, too.
+        let more = scan.is_err() && output.read(&mut [0]).is_ok_and(|count| count > 0);
+        if more {
+            child.kill().ok();
+        }
+        let ended = child
+            .wait()
+            .with_context(|| format!("waiting for {program}"))?;
+        if !more && !ended.success() {
+            bail!(NotAnImage(format!(
+                "it is damaged: {program} cannot unpack it"
+            )));
+        }
+        scan
+    })
+}
+
+/// Hands bytes on in large pieces, as long as there are some and somebody takes them.
+fn feed(from: &mut impl Read, mut to: impl Write) {
+    let mut piece = vec![0; PIECE];
+    while let Ok(count @ 1..) = from.read(&mut piece) {
+        if to.write_all(&piece[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks at the entries of a tarball.  It is taken in large pieces: small ones cost half as much
+/// again where it is unpacked.
 fn entries(reader: impl Read) -> Result<Scan> {
     let damaged = |error: io::Error| NotAnImage(format!("it is damaged: {error}"));
     let budget = Rc::new(Cell::new(LONGEST));
     let mut archive = tar::Archive::new(Bounded {
-        inner: reader,
+        inner: BufReader::with_capacity(PIECE, reader),
         budget: Rc::clone(&budget),
     });
     let mut seen = Entries::default();
@@ -125,7 +161,6 @@ impl<R: Read> Read for Bounded<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     fn tarball(files: &[(&str, &str)]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
@@ -184,7 +219,9 @@ mod tests {
             std::fs::write(&path, image()).unwrap();
             let packed = Command::new(program).arg("-c").arg(&path).output();
             let Ok(packed) = packed else { continue };
-            assert!(file(&packed.stdout).is_ok(), "{program}");
+            let packed = packed.stdout;
+            assert!(file(&packed).is_ok(), "{program}");
+            assert!(file(&packed[..packed.len() - 20]).is_err(), "{program}");
         }
     }
 

@@ -6,10 +6,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use ureq::typestate::WithoutBody;
 
 mod http;
 mod intake;
 mod partial;
+mod trust;
 mod words;
 
 use http::{chance, chunks, head, unreachable};
@@ -21,7 +23,7 @@ pub use partial::{progress, remove, write_atomically, Partial, BYTES as PARTIAL}
 use super::archive::Scan;
 use super::Bounds;
 use crate::facts::Bytes;
-use crate::plan::image::{Answer, Digest, Kept, Retries, Url};
+use crate::plan::image::{Answer, Digest, Kept, Proxies, Retries, Url};
 
 /// How many redirects are followed.
 const HOPS: u32 = 10;
@@ -60,6 +62,7 @@ impl Patience {
 /// Speaks HTTP.
 pub struct Client {
     agent: ureq::Agent,
+    proxies: Proxies,
     patience: Patience,
 }
 
@@ -101,9 +104,16 @@ impl Client {
             .accept_encoding("identity")
             // Each connection is for one file, and memory is to stay flat.
             .max_idle_connections(0)
+            // Which one is between is looked at for each address.
+            .proxy(None)
+            .tls_config(trust::tls())
             .build()
             .new_agent();
-        Self { agent, patience }
+        Self {
+            agent,
+            proxies: Proxies::of(|name| std::env::var(name).ok()),
+            patience,
+        }
     }
 
     /// A small file as text; none if it is not there.
@@ -146,7 +156,7 @@ impl Client {
             after: None,
         })?;
         if bytes.len() as u64 > most {
-            let why = format!("{} is larger than a list of digests is", url.plain());
+            let why = format!("{} is larger than it should be", url.plain());
             return Err(Stop::Final(Trouble::Wrong(why)));
         }
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
@@ -208,7 +218,7 @@ impl Client {
             self.pause(&why, failures, after, watch)?;
         }
         let bytes = Bytes(partial.kept().bytes);
-        let (digest, scan) = intake.finish(partial.path());
+        let (digest, scan) = intake.finish();
         Ok(Fetched {
             digest,
             bytes,
@@ -294,7 +304,7 @@ impl Client {
     ) -> Result<(Answer, ureq::http::Response<ureq::Body>), Stop> {
         let mut at = url.clone();
         for _ in 0..=HOPS {
-            let mut request = self.agent.get(at.to_string());
+            let mut request = self.request(&at)?;
             if kept.bytes > 0 {
                 request = request.header("Range", format!("bytes={}-", kept.bytes));
                 if let Some(validator) = &kept.validator {
@@ -326,6 +336,20 @@ impl Client {
             url.plain()
         );
         Err(Stop::Final(Trouble::Refused(why)))
+    }
+
+    /// A request for an address, through the proxy that is between.
+    fn request(&self, url: &Url) -> Result<ureq::RequestBuilder<WithoutBody>, Stop> {
+        let request = self.agent.get(url.to_string());
+        let Some(proxy) = self.proxies.between(url) else {
+            return Ok(request);
+        };
+        let proxy = ureq::Proxy::new(proxy).map_err(|_| {
+            // Not shown, as there may be a password in it.
+            let why = "https_proxy, or all_proxy, is not the address of a proxy".to_owned();
+            Stop::Final(Trouble::Refused(why))
+        })?;
+        Ok(request.config().proxy(Some(proxy)).build())
     }
 
     /// Takes the bytes in as they come.

@@ -20,19 +20,16 @@ impl Run<'_> {
     /// What is so already is left out.  `proven` is its file, if the store may not have it yet.
     pub(super) fn install(
         &mut self,
-        server: &Server,
         image: &Digest,
         proven: Option<&Proven>,
     ) -> Result<(), Ending> {
         let _quiet = self.set_up_waits()?;
-        self.remove_scratch(server)?;
-        self.remove_half_unpacked()?;
-        let mut store = self.store()?;
+        let (server, mut store) = self.tidied()?;
         if self.nothing_to_do(&store, image) {
             return Ok(());
         }
         self.reporter.stage(Stage::Importing);
-        let result = self.import_and_unpack(server, &mut store, image, proven);
+        let result = self.import_and_unpack(&server, &mut store, image, proven);
         if let Err(ending) = result {
             // Without its alias it is only in the way, most of all on a full disk.
             if !matches!(ending, Ending::Stopped) {
@@ -40,6 +37,7 @@ impl Run<'_> {
             }
             return Err(ending);
         }
+        let mut moved = false;
         for target in &store.targets {
             match Alias::of(&store.images, &target.project, image) {
                 Alias::Right => {}
@@ -47,12 +45,31 @@ impl Run<'_> {
                 Alias::Move { from } if self.wanted.refresh => {
                     self.change(&images::mark(&from, &target.project))?;
                     self.change(&images::move_alias(image, &target.project))?;
+                    moved = true;
                 }
                 // Another image was put there on purpose.
                 Alias::Move { .. } => {}
             }
         }
-        self.remove_old(image)
+        // An image that has just lost its name is an old one only since then.
+        if moved {
+            store = self.look()?.1;
+        }
+        self.remove_old(&store, image)
+    }
+
+    /// What there is, once what an earlier run left half-way is gone.
+    fn tidied(&self) -> Result<(Server, Store), Ending> {
+        let (server, store) = self.look()?;
+        // Whoever made them had the lock that is ours now.
+        for name in &store.left_over {
+            self.change(&images::delete_scratch(name))?;
+        }
+        let removed = self.remove_half_unpacked(&store)?;
+        if store.left_over.is_empty() && !removed {
+            return Ok((server, store));
+        }
+        self.look()
     }
 
     fn nothing_to_do(&self, store: &Store, image: &Digest) -> bool {
@@ -103,7 +120,7 @@ impl Run<'_> {
                 .say(&format!("Importing it into project {}…", target.project));
             self.change(&images::import(&file, &target.project))?;
         }
-        *store = self.store()?;
+        images::refresh(self.machine, store).map_err(unanswered)?;
         if !store
             .images
             .iter()
@@ -175,15 +192,6 @@ impl Run<'_> {
         ))
     }
 
-    fn remove_scratch(&self, server: &Server) -> Result<(), Ending> {
-        // Whoever made them had the lock that is ours now.
-        let left = images::store(self.machine, server, &[])?.left_over;
-        for name in left {
-            self.change(&images::delete_scratch(&name))?;
-        }
-        Ok(())
-    }
-
     /// A daemon that is killed while it unpacks takes what is there for whole when it is back, and
     /// makes instances of it that do not start.  So it is written down what is being unpacked.
     fn note_unpacking(&self, image: &Digest, pool: &str) -> Result<(), Ending> {
@@ -208,27 +216,28 @@ impl Run<'_> {
         self.machine.paths.state.join("image/unpacking")
     }
 
-    /// Removes what was perhaps not unpacked to its end; it is only a cache.
-    fn remove_half_unpacked(&self) -> Result<(), Ending> {
+    /// Removes what was perhaps not unpacked to its end, and is only a cache; whether it did.
+    fn remove_half_unpacked(&self, store: &Store) -> Result<bool, Ending> {
         let Ok(text) = std::fs::read_to_string(self.unpacking_file()) else {
-            return Ok(());
+            return Ok(false);
         };
+        let mut removed = false;
         if let Some((pool, image)) = text.trim_end().split_once(' ') {
-            let store = self.store()?;
             let there = store
                 .unpacked
                 .get(pool)
                 .is_some_and(|images| images.contains(image));
             if there {
                 self.change(&images::forget_unpacked(image, pool))?;
+                removed = true;
             }
         }
-        self.forget_unpacking()
+        self.forget_unpacking()?;
+        Ok(removed)
     }
 
     /// What was replaced goes, if nothing was made from it.
-    fn remove_old(&self, image: &Digest) -> Result<(), Ending> {
-        let store = self.store()?;
+    fn remove_old(&self, store: &Store, image: &Digest) -> Result<(), Ending> {
         for target in &store.targets {
             for old in old_images(&store.images, &target.project, image, &store.in_use) {
                 self.change(&images::delete(&old.fingerprint, &target.project))?;
@@ -239,7 +248,7 @@ impl Run<'_> {
 
     /// Removes what was imported and never got its name.
     fn take_back(&self, image: &Digest) {
-        let Ok(store) = self.store() else { return };
+        let Ok((_, store)) = self.look() else { return };
         for found in &store.images {
             if found.fingerprint == image.as_str() && found.marked && found.aliases.is_empty() {
                 // What cannot be removed now is recognised by the next run.
@@ -248,14 +257,8 @@ impl Run<'_> {
         }
     }
 
-    fn store(&self) -> Result<Store, Ending> {
-        // It answered when this run began, so this is no refusal any more.
-        look(self.machine).map(|(_, store)| store).map_err(|error| {
-            Ending::failed(
-                format!("putting the base image in place: {error:#}"),
-                "once Incus answers again, taos-setup image fetch goes on from there",
-            )
-        })
+    fn look(&self) -> Result<(Server, Store), Ending> {
+        look(self.machine).map_err(unanswered)
     }
 
     /// Runs a command that changes something.  The lock is inherited: should this program be
@@ -307,4 +310,12 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Incus answered when this run began, so this is no refusal any more.
+fn unanswered(error: anyhow::Error) -> Ending {
+    Ending::failed(
+        format!("putting the base image in place: {error:#}"),
+        "once Incus answers again, taos-setup image fetch goes on from there",
+    )
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::host::download::{Client, Trouble, Watch};
-use crate::plan::image::{digest_of, signed, Digest, Proof, Url};
+use crate::plan::image::{digest_in_release, digest_of, signed, Digest, Proof, Url};
 use crate::plan::Refusal;
 
 use super::{Source, Wanted};
@@ -13,6 +13,8 @@ const LIST: &str = "SHA256SUMS";
 const SIGNATURE: &str = "SHA256SUMS.minisig";
 /// More than any list of digests has.
 const LONGEST: u64 = 256 << 10;
+/// More than any description of a release has: it has a kilobyte for each file.
+const LONGEST_RELEASE: u64 = 4 << 20;
 
 /// The key that this program was built with, if it was built with one.
 const BUILT_IN_KEY: Option<&str> = option_env!("TAOS_IMAGE_KEY");
@@ -74,12 +76,18 @@ pub(super) fn expected(
             return Ok((Some(digest), Proof::Published { from }));
         }
     }
-    if wanted.insecure {
-        return Ok((None, Proof::Nothing));
+    match of_release(client, &wanted.source, &name, beside.watch) {
+        Ok(Some(found)) => return Ok(found),
+        // Whoever takes what comes needs no answer.
+        Err(NoProof::Trouble(Trouble::Stopped)) => return Err(Trouble::Stopped.into()),
+        Ok(None) | Err(_) if wanted.insecure => return Ok((None, Proof::Nothing)),
+        Ok(None) => {}
+        Err(error) => return Err(error),
     }
     Err(NoProof::Refused(Refusal::new(
         format!(
-            "there is nothing to check {} against: neither {LIST} nor {own} beside it has its digest",
+            "there is nothing to check {} against: neither {LIST} nor {own} beside it has its \
+             digest, and neither does the release that it belongs to",
             wanted.source.shown()
         ),
         [
@@ -87,6 +95,28 @@ pub(super) fn expected(
             "to take what comes, from whomever: --insecure-no-digest",
         ],
     )))
+}
+
+/// The digest that a forge publishes for each file of a release, if the image is such a file.
+fn of_release(
+    client: &Client,
+    source: &Source,
+    name: &str,
+    watch: &mut dyn Watch,
+) -> Result<Option<(Option<Digest>, Proof)>, NoProof> {
+    let Source::Url(url) = source else {
+        return Ok(None);
+    };
+    let Some(release) = url.release() else {
+        return Ok(None);
+    };
+    let Some(text) = client.small(&release, LONGEST_RELEASE, watch)? else {
+        return Ok(None);
+    };
+    let from = release.plain();
+    let digest = digest_in_release(&text, name)
+        .map_err(|why| NoProof::Refused(unsigned(format!("reading {from}: {why}"))))?;
+    Ok(digest.map(|digest| (Some(digest), Proof::Published { from })))
 }
 
 fn unsigned(what: String) -> Refusal {

@@ -33,6 +33,8 @@ const PASSED_ON: &[&str] = &[
     "HTTPS_PROXY",
     "ALL_PROXY",
     "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
     "TAOS_TMPDIR",
     "TAOS_STATE_DIR",
     "TAOS_LOG_FILE",
@@ -83,7 +85,9 @@ pub fn set_mode(machine: &Machine, mode: Mode, wanted: &Wanted) -> Result<String
         Mode::Now | Mode::Off => return Ok(off_words().into()),
     }
     let environment = file(machine).with_file_name("environment");
-    write_atomically(&environment, environment_of(wanted).as_bytes(), 0o600)
+    let timeout = machine.bounds.query.as_secs().max(1);
+    let text = environment_of(wanted, timeout, |name| std::env::var(name).ok());
+    write_atomically(&environment, text.as_bytes(), 0o600)
         .with_context(|| format!("writing {}", environment.display()))?;
     for (name, unit) in [(SERVICE, SERVICE_UNIT), (PATH, PATH_UNIT)] {
         let path = Path::new(UNITS).join(name);
@@ -243,11 +247,16 @@ fn fitted(machine: &Machine, unit: &str) -> String {
 }
 
 /// Lines as systemd reads them, of what the environment of the person has and the options say.
-fn environment_of(wanted: &Wanted) -> String {
+fn environment_of(
+    wanted: &Wanted,
+    timeout: u64,
+    variable: impl Fn(&str) -> Option<String>,
+) -> String {
     let mut pairs: Vec<(String, String)> = PASSED_ON
         .iter()
-        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .filter_map(|name| Some(((*name).to_owned(), variable(name)?)))
         .collect();
+    pairs.push(("TAOS_TIMEOUT".into(), timeout.to_string()));
     match &wanted.source {
         Source::Url(url) => pairs.push(("TAOS_IMAGE_URL".into(), url.to_string())),
         Source::File(path) => pairs.push(("TAOS_IMAGE_FILE".into(), path.display().to_string())),
@@ -257,6 +266,9 @@ fn environment_of(wanted: &Wanted) -> String {
     }
     if let Some(key) = &wanted.key {
         pairs.push(("TAOS_IMAGE_KEY".into(), key.clone()));
+    }
+    if wanted.insecure {
+        pairs.push(("TAOS_IMAGE_INSECURE_NO_DIGEST".into(), "1".into()));
     }
     let mut text = String::new();
     for (name, value) in pairs {
@@ -275,4 +287,43 @@ fn systemctl(machine: &Machine, words: &[&str]) -> Result<()> {
         .run(&argv, machine.bounds.start)
         .map(drop)
         .map_err(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_gets_every_option_and_what_sudo_dropped() {
+        let mut wanted = Wanted {
+            source: Source::Url("https://example.org/x?a=b".parse().unwrap()),
+            sha256: Some("a".repeat(64).parse().unwrap()),
+            key: Some("RWQ+\"\\".into()),
+            insecure: true,
+            refresh: false,
+        };
+        let variable = |name: &str| match name {
+            "https_proxy" => Some("http://proxy:3128".to_owned()),
+            "SSL_CERT_FILE" => Some("/etc/own.pem".into()),
+            "no_proxy" => Some(String::new()),
+            "TAOS_TMPDIR" => Some("two\nlines".into()),
+            "SECRET" => Some("x".into()),
+            _ => None,
+        };
+        let digest = "a".repeat(64);
+        assert_eq!(
+            environment_of(&wanted, 20, variable),
+            format!(
+                "https_proxy=\"http://proxy:3128\"\nSSL_CERT_FILE=\"/etc/own.pem\"\n\
+                 TAOS_TIMEOUT=\"20\"\nTAOS_IMAGE_URL=\"https://example.org/x?a=b\"\n\
+                 TAOS_IMAGE_SHA256=\"{digest}\"\nTAOS_IMAGE_KEY=\"RWQ+\\\"\\\\\"\n\
+                 TAOS_IMAGE_INSECURE_NO_DIGEST=\"1\"\n"
+            )
+        );
+        wanted.source = Source::File("/srv/x.tar.gz".into());
+        wanted.insecure = false;
+        let text = environment_of(&wanted, 20, |_| None);
+        assert!(text.contains("TAOS_IMAGE_FILE=\"/srv/x.tar.gz\""), "{text}");
+        assert!(!text.contains("INSECURE"), "{text}");
+    }
 }

@@ -12,6 +12,7 @@ use crate::facts::{root_of, PoolUser, Server};
 use crate::host::{CommandError, Machine};
 use crate::plan::image::{projects, Digest, Stored, Target, ALIAS};
 
+const IMAGES: &str = "/1.0/images?recursion=1&all-projects=true";
 /// Marks an image that this program imported, or took the alias from.
 const MARK: &str = "taos-setup.image";
 /// Marks an instance as this program's own; `apply::measure` looks for it, too.
@@ -75,7 +76,7 @@ impl Store {
 /// # Errors
 /// If it does not answer, or answers what this program cannot read.
 pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Result<Store> {
-    let images = ask(machine, "/1.0/images?recursion=1&all-projects=true")?;
+    let images = ask(machine, IMAGES)?;
     let instances = ask(machine, INSTANCES)?;
     let existing: BTreeSet<String> = server
         .profiles
@@ -124,6 +125,15 @@ pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Resul
         unpacked,
         left_over,
     })
+}
+
+/// Reads the images again.
+///
+/// # Errors
+/// As [`store`].
+pub fn refresh(machine: &Machine, store: &mut Store) -> Result<()> {
+    store.images = stored(&ask(machine, IMAGES)?)?;
+    Ok(())
 }
 
 fn stored(text: &str) -> Result<Vec<Stored>> {

@@ -6,6 +6,7 @@
 mod answer;
 mod content;
 mod proof;
+mod proxy;
 mod room;
 mod store;
 mod trigger;
@@ -13,7 +14,8 @@ mod url;
 
 pub use answer::{Answer, ContentRange, Head, Kept, Retries, Validator};
 pub use content::{Compression, Entries, EntryKind, Metadata, NotAnImage, MAGIC};
-pub use proof::{digest_of, signed, BadDigest, Digest, Proof};
+pub use proof::{digest_in_release, digest_of, signed, BadDigest, Digest, Proof};
+pub use proxy::Proxies;
 pub use room::{Need, Room, RESERVE};
 pub use store::{old_images, projects, Alias, Stored, Target};
 pub use trigger::{is_scratch, newcomers};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use crate::image_server::{Server, Trick};
 use crate::support::{Host, Rule, Run, Setup};
 use sha2::{Digest as _, Sha256};
 
-const PATH: &str = "/r/taos-openclaw-base-linux-test.tar.gz";
+pub(crate) const PATH: &str = "/r/taos-openclaw-base-linux-test.tar.gz";
 const LIST: &str = "/r/SHA256SUMS";
 const ALIAS: &str = "taos-openclaw-base";
 
 /// A container image that starts, with some megabytes of noise so that nothing is over at once.
-fn image(megabytes: usize) -> Vec<u8> {
+pub(crate) fn image(megabytes: usize) -> Vec<u8> {
     static TINY: OnceLock<Vec<u8>> = OnceLock::new();
     let tiny = TINY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
@@ -61,23 +61,31 @@ fn image(megabytes: usize) -> Vec<u8> {
         .expect("a tarball")
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// A server that the host reaches over its own loopback.
-fn server_in(host: &Host) -> Server {
+/// Has the thread that calls what this returns use the host's network.
+pub(crate) fn as_in(host: &Host) -> impl FnOnce() + Send + 'static {
     let namespace = fs::File::open(format!("/proc/{}/ns/net", host.pid())).expect("the namespace");
-    let bind = move || {
+    move || {
         nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("entering it");
+    }
+}
+
+/// A server that the host reaches over its own loopback.
+pub(crate) fn server_in(host: &Host) -> Server {
+    let inside = as_in(host);
+    let bind = move || {
+        inside();
         TcpListener::bind("127.0.0.1:0").expect("binding a port")
     };
     Server::on(std::thread::spawn(bind).join().expect("a listener"))
 }
 
-fn publish(server: &Server, file: &[u8]) {
+pub(crate) fn publish(server: &Server, file: &[u8]) {
     server.put(PATH, file);
     let name = PATH.rsplit('/').next().expect("a name");
     server.put(LIST, format!("{}  {name}\n", digest(file)));
@@ -91,7 +99,7 @@ fn fetch(server: &Server, more: &[&str]) -> Setup {
 }
 
 /// As the application asks.
-fn seen(host: &Host) -> String {
+pub(crate) fn seen(host: &Host) -> String {
     host.incus(&["image", "list", "--format=csv", "-c", "f", ALIAS])
 }
 
@@ -227,7 +235,7 @@ fn a_deployer_sees_all_of_it_or_nothing() {
 #[test]
 fn killed_at_each_command_the_next_run_completes() {
     let host = Host::with_pool("btrfs");
-    let (server, file) = (server_in(&host), image(8));
+    let (server, file) = (server_in(&host), image(2));
     publish(&server, &file);
     let fingerprint = digest(&file);
     let rules: Vec<(&str, Rule)> = ["image import", "init ", "delete --force", "alias create"]
@@ -264,11 +272,32 @@ fn killed_while_it_comes_no_byte_comes_twice() {
     for at in [0, 1, 100_000, 1_500_000] {
         let before = server.sent(PATH);
         server.next(PATH, &[Trick::Stall(at)]);
+        let asked = server.requests(PATH).len();
         let command = format!(
-            "timeout -s KILL 2.5 {program} --timeout 60 image fetch --image-url {} || true",
+            "echo $$ >/tmp/pid; exec {program} --timeout 60 image fetch --image-url {}",
             server.url(PATH)
         );
-        host.sh(&command);
+        let mut running = host.command("sh", &["-c", &command]);
+        let mut running = running
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a run");
+        let partial = host.file("/var/lib/taos-setup/image/base-image.partial");
+        let come = || {
+            let length = fs::metadata(&partial).map_or(0, |data| data.len());
+            server.requests(PATH).len() > asked && length == at as u64
+        };
+        let begun = Instant::now();
+        while !come() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{at} bytes do not come"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        host.sh("kill -KILL $(cat /tmp/pid)");
+        running.wait().expect("its end");
         let here = fs::metadata(host.file("/var/lib/taos-setup/image/base-image.partial"));
         assert_eq!(
             here.map_or(0, |data| data.len()),
@@ -288,11 +317,11 @@ fn killed_while_it_comes_no_byte_comes_twice() {
 #[test]
 fn a_daemon_killed_half_way_costs_a_second_run() {
     let host = Host::with_pool("btrfs");
-    let (server, file) = (server_in(&host), image(64));
+    let (server, file) = (server_in(&host), image(16));
     publish(&server, &file);
     let fingerprint = digest(&file);
     for text in ["image import", "init "] {
-        for pause in ["0.05", "0.2", "0.4"] {
+        for pause in ["0.02", "0.08", "0.2"] {
             let daemon = host.daemon_pid().expect("a daemon");
             let rule = Rule::on(text).shell(&format!(
                 "\"$real\" \"$@\" & sleep {pause}; kill -KILL {daemon}; wait $!; exit"
@@ -389,6 +418,42 @@ fn what_is_not_proven_never_gets_a_name() {
         1,
         "web page",
     );
+
+    // The service has the option from its environment.
+    let insecure = fetch(&server, &[]).env("TAOS_IMAGE_INSECURE_NO_DIGEST", "1");
+    server.remove(LIST);
+    refused(host.run(&insecure), 1, "web page");
+    let off = fetch(&server, &[]).env("TAOS_IMAGE_INSECURE_NO_DIGEST", "0");
+    refused(host.run(&off), 3, "nothing to check");
+
+    // A file of a release, with no list beside it.
+    let asset = "/o/r/releases/download/t/x.tar.gz";
+    let release = "/api/v3/repos/o/r/releases/tags/t";
+    let url = server.url(asset);
+    let of_release = |more: &[&str]| {
+        let args = ["--timeout", "20", "image", "fetch", "--image-url", &url];
+        host.run(&Setup::new(&[&args[..], more].concat()))
+    };
+    server.put(asset, file.clone());
+    refused(of_release(&[]), 3, "the release that it belongs to");
+    let says = |digest: &str| {
+        let asset = format!("{{\"name\":\"x.tar.gz\",\"digest\":\"sha256:{digest}\"}}");
+        server.put(release, format!("{{\"assets\":[{asset}]}}"));
+    };
+    server.put(release, "<html>");
+    refused(of_release(&[]), 3, "does not describe a release");
+    says(&wrong);
+    refused(of_release(&[]), 1, "its digest is");
+    says(&digest(&file));
+    let run = of_release(&["--json"]).expect_code(0);
+    let found = &run.json()["image"];
+    assert_eq!(found["fingerprint"], digest(&file));
+    let proof = found["proof"].as_str().expect("a proof");
+    assert!(
+        proof.contains(release) && proof.contains("not signed"),
+        "{proof}"
+    );
+    host.setup(&["-y", "image", "remove"]).expect_code(0);
 
     publish(&server, &file);
     let keys = minisign::KeyPair::generate_unencrypted_keypair().expect("keys");
@@ -646,13 +711,50 @@ fn set_up_fetches_now_if_asked() {
         "--image-url",
         &url,
     ];
-    host.setup(&[&setup[..], &["--image", "now"]].concat())
-        .expect_code(0);
+    // One document says all of it, also where only the image could not be had.
+    server.next(PATH, &[Trick::Status(404, "")]);
+    let now = [&setup[..], &["--json", "--image", "now"]].concat();
+    let run = host.setup(&now).expect_code(1);
+    let json = run.json();
+    assert_eq!(
+        (&json["outcome"], &json["exit_code"]),
+        (&"done".into(), &1.into())
+    );
+    let image = &json["image"];
+    assert_eq!(
+        (&image["mode"], &image["outcome"]),
+        (&"now".into(), &"failed".into())
+    );
+    assert!(
+        image["message"]
+            .as_str()
+            .is_some_and(|why| why.contains("404")),
+        "{image}"
+    );
+    let json = host.setup(&now).expect_code(0).json();
+    assert_eq!(json["outcome"], "nothing-to-do");
+    let image = &json["image"];
+    assert_eq!(
+        (&image["outcome"], &image["exit_code"]),
+        (&"done".into(), &0.into())
+    );
+    assert_eq!(image["fingerprint"], digest(&file));
+    assert!(
+        image["proof"]
+            .as_str()
+            .is_some_and(|proof| proof.contains("SHA256SUMS")),
+        "{image}"
+    );
     assert_eq!(seen(&host), digest(&file)[..12]);
     host.setup(&["--yes", "image", "remove"]).expect_code(0);
     // The application's variable means the background.
-    let background = Setup::new(&setup).env("TAOS_PREFETCH_BASE_IMAGE", "yes");
-    host.run(&background).expect_code(0);
+    let background = [&setup[..], &["--json"]].concat();
+    let background = Setup::new(&background).env("TAOS_PREFETCH_BASE_IMAGE", "yes");
+    let image = host.run(&background).expect_code(0).json()["image"].clone();
+    assert_eq!(
+        (&image["mode"], &image["outcome"]),
+        (&"background".into(), &"arranged".into())
+    );
     let begun = Instant::now();
     while seen(&host).is_empty() {
         assert!(

@@ -1,6 +1,6 @@
 //! Fetching from a server that misbehaves: each time the right file comes, or a clear error.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -387,6 +387,41 @@ fn what_is_no_image_is_seen_at_once() {
     match fetch_in(folder.path(), &server, &mut Seen::default()) {
         Ok(fetched) => assert!(fetched.scan.expect_err("no image").contains("damaged")),
         other => assert!(matches!(other, Err(Trouble::Wrong(_))), "{other:?}"),
+    }
+}
+
+#[test]
+fn other_compressions_are_looked_at_while_they_come() {
+    for program in ["xz", "zstd", "bzip2"] {
+        let (server, folder) = (Server::start(), folder());
+        let path = folder.path().join("image");
+        let mut plain = Vec::new();
+        let file = image(200_000);
+        let unpacked = flate2::read::GzDecoder::new(&file[..]).read_to_end(&mut plain);
+        unpacked.expect("a tarball");
+        std::fs::write(&path, plain).expect("a file");
+        let packed = std::process::Command::new(program)
+            .arg("-c")
+            .arg(&path)
+            .output();
+        let Ok(packed) = packed.map(|packed| packed.stdout) else {
+            continue;
+        };
+        server.put(PATH, packed.clone());
+        server.next(PATH, &[Trick::Cut(100_000), Trick::Cut(7)]);
+        right(
+            &fetch_in(folder.path(), &server, &mut Seen::default()),
+            &packed,
+            folder.path(),
+        );
+        assert_eq!(server.sent(PATH), packed.len(), "{program}");
+        // Cut short by whoever published it, and claimed to be whole.
+        let (server, less) = (Server::start(), self::folder());
+        server.put(PATH, &packed[..packed.len() - 30_000]);
+        match fetch_in(less.path(), &server, &mut Seen::default()) {
+            Ok(fetched) => assert!(fetched.scan.expect_err("no image").contains("damaged")),
+            other => assert!(matches!(other, Err(Trouble::Wrong(_))), "{other:?}"),
+        }
     }
 }
 

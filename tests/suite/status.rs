@@ -196,6 +196,79 @@ fn a_probe_times_a_launch_on_each_pool_and_leaves_nothing() {
 }
 
 #[test]
+fn a_probe_times_all_that_a_deploy_asks_of_incus() {
+    let host = Host::start();
+    // The user of the service may be the same one inside of containers.
+    host.sh("for file in /etc/subuid /etc/subgid; do echo root:1000:1 >>$file; done");
+    host.start_daemon();
+    host.setup(&["--yes", "--size", "1GiB"]).expect_code(0);
+    host.incus(&["storage", "create", "plain", "dir"]);
+    let image = host.share().join("dhcp.tar.gz").display().to_string();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/private-host.sh");
+    let made = std::process::Command::new(script)
+        .args(["tiny-image", &image, "dhcp"])
+        .status();
+    assert!(made.expect("making an image").success());
+    host.incus(&["image", "import", &image, "--alias", "taos-openclaw-base"]);
+
+    let run = host.setup(&["status", "--probe", "--json"]).expect_code(0);
+    let status = &run.json()["status"];
+    let launches = status["launches"].as_array().expect("launches");
+    assert_eq!(launches.len(), 2);
+    for launch in launches {
+        assert_eq!(launch["error"], Value::Null, "{launch}");
+        assert_eq!(launch["image"], "taos-openclaw-base");
+        let seconds = |key: &str| {
+            launch[key]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{key}: {launch}"))
+        };
+        // It really was stopped and started, and really got an address.
+        assert!(seconds("idmap_restart") > 0.0 && seconds("network_ready") > 0.0);
+        let parts = ["launch", "idmap_restart", "network_ready"].map(seconds);
+        assert!((seconds("launch") - seconds("create") - seconds("start")).abs() < 1e-6);
+        assert!((seconds("total") - parts.iter().sum::<f64>()).abs() < 1e-6);
+    }
+    let mapped = run
+        .incus_calls
+        .iter()
+        .filter(|call| call.iter().any(|word| word == "raw.idmap=both 1000 1000"));
+    assert_eq!(mapped.count(), 2, "{:#?}", run.incus_calls);
+    assert_eq!(status["reference"]["launch"], 19.0);
+    assert_eq!(status["reference"]["target"], 15.0);
+    assert_eq!(host.incus(&["list", "--format", "csv", "-c", "n"]), "");
+
+    let run = host.setup(&["status", "--probe"]).expect_code(0);
+    says(
+        &run,
+        &["# A deploy", "Pi 5 Plus, dir", "is to take 15 s or less"]
+            .map(|word| word.trim_start_matches("# ")),
+    );
+    for (row, pi) in [
+        ("launch", "19"),
+        ("idmap restart", "3"),
+        ("network ready", "3"),
+        ("total", "25"),
+    ] {
+        let line = run
+            .stdout
+            .lines()
+            .find(|line| line.trim_start().starts_with(row));
+        let words: Vec<&str> = line
+            .unwrap_or_else(|| panic!("{row}: {}", run.stdout))
+            .split_whitespace()
+            .collect();
+        let numbers: Vec<f64> = words.iter().filter_map(|word| word.parse().ok()).collect();
+        assert_eq!(
+            numbers.len(),
+            3,
+            "a figure for each pool, and the Pi's: {words:?}"
+        );
+        assert_eq!(words.last(), Some(&pi));
+    }
+}
+
+#[test]
 fn a_probe_that_fails_says_why_and_leaves_nothing() {
     let host = host_with_two_pools();
     let before = host.state_digest();

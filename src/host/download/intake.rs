@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-use anyhow::{Context as _, Result};
+use anyhow::{bail, Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 use crate::host::archive::{self, Scan};
@@ -28,8 +28,6 @@ enum Look {
     /// The first bytes, as long as there are not enough to know what it is.
     Starting(Vec<u8>),
     Streaming(Scanner),
-    /// Of a kind that is looked at once it is here.
-    Afterwards,
 }
 
 impl Default for Look {
@@ -75,19 +73,14 @@ impl Intake {
                 Ok(())
             }
             Look::Streaming(scanner) => scanner.send(chunk),
-            Look::Afterwards => Ok(()),
         }
     }
 
     fn start(&mut self, start: Vec<u8>) -> Result<()> {
         let compression = Compression::of(&start)?;
-        self.look = if compression.program().is_some() {
-            Look::Afterwards
-        } else {
-            let mut scanner = Scanner::start(compression);
-            scanner.send(start)?;
-            Look::Streaming(scanner)
-        };
+        let mut scanner = Scanner::start(compression);
+        scanner.send(start)?;
+        self.look = Look::Streaming(scanner);
         Ok(())
     }
 
@@ -95,7 +88,7 @@ impl Intake {
     ///
     /// # Errors
     /// If it is no image ([`NotAnImage`]); the digest comes all the same.
-    pub fn finish(mut self, path: &Path) -> (Digest, Result<Scan>) {
+    pub fn finish(mut self) -> (Digest, Result<Scan>) {
         let digest = hexadecimal(&self.hasher.finalize_reset());
         let scan = (|| {
             if let Look::Starting(start) = &mut self.look {
@@ -104,7 +97,7 @@ impl Intake {
             }
             match self.look {
                 Look::Streaming(scanner) => scanner.end(),
-                _ => archive::scan_file(path),
+                Look::Starting(_) => bail!(NotAnImage("it is empty".into())),
             }
         })();
         (digest, scan)

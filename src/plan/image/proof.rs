@@ -127,6 +127,33 @@ pub fn digest_of(list: &str, name: &str) -> Result<Option<Digest>, String> {
     Ok(found)
 }
 
+/// The digest of a file in what a forge says of a release; none if it says none.
+///
+/// # Errors
+/// If what it says cannot be read.
+pub fn digest_in_release(document: &str, name: &str) -> Result<Option<Digest>, String> {
+    #[derive(Deserialize)]
+    struct Release {
+        assets: Vec<Asset>,
+    }
+    #[derive(Deserialize)]
+    struct Asset {
+        name: String,
+        digest: Option<String>,
+    }
+    let release: Release = serde_json::from_str(document)
+        .map_err(|error| format!("it does not describe a release: {error}"))?;
+    let asset = release.assets.into_iter().find(|asset| asset.name == name);
+    let Some(digest) = asset.and_then(|asset| asset.digest) else {
+        return Ok(None);
+    };
+    // Another kind of digest is as good as none.
+    Ok(digest
+        .starts_with("sha256:")
+        .then(|| digest.parse().ok())
+        .flatten())
+}
+
 /// Whether a list carries a good signature of a key, both in minisign's format.
 ///
 /// # Errors
@@ -169,6 +196,23 @@ mod tests {
         assert!(digest_of(&format!("{A} x\n{A} ./x\n"), "x")
             .unwrap()
             .is_some());
+    }
+
+    #[test]
+    fn a_release_has_the_digest_of_each_of_its_files() {
+        let release = format!(
+            "{{\"tag_name\":\"t\",\"assets\":[{{\"name\":\"old\",\"digest\":null}},\
+             {{\"name\":\"odd\",\"digest\":\"sha512:{A}\"}},{{\"name\":\"none\"}},\
+             {{\"name\":\"x.gz\",\"size\":1,\"digest\":\"sha256:{A}\"}}]}}"
+        );
+        let found = |name| digest_in_release(&release, name);
+        assert_eq!(found("x.gz").unwrap().unwrap().as_str(), A);
+        for name in ["old", "odd", "none", "other"] {
+            assert_eq!(found(name), Ok(None), "{name}");
+        }
+        for odd in ["", "<html>", "{\"message\":\"Not Found\"}"] {
+            assert!(digest_in_release(odd, "x.gz").is_err(), "{odd}");
+        }
     }
 
     #[test]

@@ -164,6 +164,43 @@ impl Url {
         format!("{}://{}{path}", self.scheme(), self.authority)
     }
 
+    /// The host, without port and brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        host(&self.authority).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn is_plain_http(&self) -> bool {
+        self.scheme == Scheme::Http
+    }
+
+    #[must_use]
+    pub fn is_this_machine(&self) -> bool {
+        is_this_machine(self.host())
+    }
+
+    /// Where a forge describes the release that a file belongs to, if this is the address of such
+    /// a file: there it says which digest each file had when it was uploaded.
+    #[must_use]
+    pub fn release(&self) -> Option<Self> {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let parts: Vec<&str> = path.split('/').collect();
+        let ["", owner, name, "releases", "download", tag, _] = parts[..] else {
+            return None;
+        };
+        let (authority, base) = if self.authority.eq_ignore_ascii_case("github.com") {
+            ("api.github.com", "")
+        } else {
+            (self.authority.as_str(), "/api/v3")
+        };
+        Some(Self {
+            scheme: self.scheme,
+            authority: authority.to_owned(),
+            path: format!("{base}/repos/{owner}/{name}/releases/tags/{tag}"),
+        })
+    }
+
     fn folder(&self) -> &str {
         let path = self.path.split('?').next().unwrap_or_default();
         path.rfind('/').map_or("/", |end| &path[..=end])
@@ -250,6 +287,27 @@ mod tests {
         }
         assert!(matches!(here.join("http://x.org/y"), Err(BadUrl::Plain(_))));
         assert!(here.join("").is_err());
+    }
+
+    #[test]
+    fn releases_are_described_by_their_forge() {
+        for (asset, release) in [
+            (
+                "https://github.com/o/r/releases/download/rolling-images/x.tar.gz",
+                Some("https://api.github.com/repos/o/r/releases/tags/rolling-images"),
+            ),
+            (
+                "https://forge.example.org:8443/o/r/releases/download/v1/x?y=z",
+                Some("https://forge.example.org:8443/api/v3/repos/o/r/releases/tags/v1"),
+            ),
+            ("https://github.com/o/r/releases/download/x.tar.gz", None),
+            ("https://github.com/o/r/archive/download/v1/x.tar.gz", None),
+            ("https://example.org/x.tar.gz", None),
+        ] {
+            let asset: Url = asset.parse().unwrap();
+            let found = asset.release().map(|url| url.to_string());
+            assert_eq!(found.as_deref(), release);
+        }
     }
 
     #[test]
