@@ -28,6 +28,8 @@ pub use perform::{commands, start};
 /// What is being done, for whoever watches.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
+    /// This comes next; whoever watches may hold it up.
+    Next(&'a Step),
     Begin(&'a Step),
     Done(&'a Step, Duration),
     Skipped(&'a Step),
@@ -92,6 +94,7 @@ impl Applier<'_, '_> {
             if matches!(progress[index], Progress::Done | Progress::Skipped) {
                 continue;
             }
+            (self.watch)(Event::Next(step));
             if step.can_wait() && self.machine.signals.stop_asked() {
                 let begun = progress.contains(&Progress::Done);
                 if !begun {
@@ -135,6 +138,18 @@ impl Applier<'_, '_> {
         }
         self.writer.end(End::Completed)?;
         Ok(Outcome::Done)
+    }
+
+    /// Runs the first step alone, and leaves the run open: [`Applier::forwards`] goes on with it, or
+    /// [`Applier::backwards`] takes it back.
+    ///
+    /// # Errors
+    /// If the step fails, or the journal cannot be written.
+    pub fn first(mut self, approved: &Approved) -> Result<()> {
+        let step = approved.steps().first().context("there is no step")?;
+        self.writer.begin(0)?;
+        self.carry_out(step, false)?;
+        self.writer.done(0)
     }
 
     /// Takes back everything that is begun or done, last first.

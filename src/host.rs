@@ -2,10 +2,12 @@
 //! signals.
 
 pub mod archive;
+pub mod arrivals;
 pub mod command;
 pub mod download;
 mod filesystems;
 pub mod log;
+pub mod meter;
 pub mod packages;
 mod probe;
 pub mod service;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 pub use command::{CommandError, Output};
 pub use filesystems::room;
+pub use meter::Meter;
 pub use probe::{backing, probe, stray_files, tools};
 pub use signals::Signals;
 
@@ -94,6 +97,23 @@ pub struct Machine {
     pub bounds: Bounds,
     pub log: log::Log,
     pub signals: Signals,
+    /// How far a migration is.
+    pub meter: Meter,
     /// Show commands on stderr as they are run (`-v`).
     pub verbose: bool,
+}
+
+impl Machine {
+    /// The same machine, for what is done beside something else.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            paths: self.paths.clone(),
+            bounds: self.bounds,
+            log: self.log.clone(),
+            signals: self.signals.clone(),
+            meter: self.meter.beside(),
+            verbose: self.verbose,
+        }
+    }
 }

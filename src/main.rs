@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
-use taos_setup::host::{command::shown, log::Log, Bounds, Machine, Paths, Signals};
+use taos_setup::host::{command::shown, log::Log, Bounds, Machine, Meter, Paths, Signals};
 use taos_setup::report;
 use taos_setup::ui::Ui;
 use taos_setup::{apply, incus, journal, look, setup, status};
@@ -66,6 +66,7 @@ fn run(cli: &Cli) -> Result<u8> {
         paths,
         log,
         signals,
+        meter: Meter::default(),
     };
     let mut report = match &cli.command {
         Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, *probe),

@@ -6,7 +6,7 @@ use dialoguer::console::{style, Term};
 
 use crate::apply::commands;
 use crate::facts::{root_of, Facts, Incus};
-use crate::host::Signals;
+use crate::host::{Meter, Signals};
 use crate::plan::{launch_profiles, Choice, Plan};
 use crate::report::{Ending, Report};
 use crate::status::{pool_line, Status};
@@ -14,12 +14,14 @@ use crate::step::Step;
 
 mod fetch;
 mod migrate;
+mod progress;
 mod steps;
 
 pub use fetch::Fetching;
 pub use steps::Steps;
 
 /// How much is said, and where.
+#[derive(Clone)]
 pub struct Ui {
     quiet: bool,
     verbose: bool,
@@ -265,11 +267,8 @@ impl Ui {
 
     /// Something that shows steps as they are done.
     #[must_use]
-    pub fn steps(&self) -> Steps<'_> {
-        Steps {
-            ui: self,
-            bar: std::cell::RefCell::new(None),
-        }
+    pub fn steps(&self, meter: &Meter) -> Steps<'_> {
+        Steps::new(self, meter)
     }
 
     /// Prints the document, where `--json` asks for it.

@@ -116,6 +116,8 @@ impl Work<'_> {
     }
 
     fn stop(&self) -> Result<()> {
+        self.catch_up()?;
+        self.machine.meter.down();
         let seconds = self.of.was.config.get("boot.host_shutdown_timeout");
         let seconds: u64 = seconds.and_then(|text| text.parse().ok()).unwrap_or(30);
         let bound = Duration::from_secs(seconds) + self.machine.bounds.change;
@@ -133,6 +135,7 @@ impl Work<'_> {
     /// Starts what has the container's name, and sees that it stays up.
     fn start(&self) -> Result<()> {
         self.run(&words::start(self.of))?;
+        self.machine.meter.up();
         let begun = Instant::now();
         while begun.elapsed() < STAYS_UP {
             std::thread::sleep(Duration::from_millis(250));
@@ -151,10 +154,18 @@ impl Work<'_> {
             self.run(&words::rename(of, &of.name.name, &of.kept))?;
         }
         let config = self.kept_config(&of.was.config);
-        self.put(&of.kept, &config, &of.inert(&of.root_here()))?;
-        if of.moved(self.server).is_none() {
-            self.run(&words::rename(of, &of.copy, &of.name.name))?;
-        }
+        // The name is free now, whatever the kept original still has: each call takes a while.
+        std::thread::scope(|scope| {
+            let kept = scope.spawn(|| self.put(&of.kept, &config, &of.inert(&of.root_here())));
+            let renamed = match of.moved(self.server) {
+                None => self.run(&words::rename(of, &of.copy, &of.name.name)),
+                Some(_) => Ok(()),
+            };
+            let kept = kept.join();
+            kept.unwrap_or_else(|_| bail!("keeping the original: panicked"))?;
+            renamed
+        })?;
+        // Only one of the two may have network cards at a time.
         let (record, devices) = of.becomes();
         self.put_identity(record, &devices)
     }

@@ -4,10 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// A log file, or nothing where none is wanted (a dry run changes nothing at all).
-pub struct Log(Option<File>);
+#[derive(Clone)]
+pub struct Log(Option<Arc<File>>);
 
 impl Log {
     /// Nothing is written down.
@@ -27,14 +29,16 @@ impl Log {
             .mode(0o600)
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)?;
-        Ok(Self(Some(file)))
+        Ok(Self(Some(Arc::new(file))))
     }
 
     /// Writes a line about this program.
     pub fn line(&self, text: &str) {
-        if let Some(mut file) = self.0.as_ref() {
-            // A log that cannot be written (a full disk) must not stop a step half-way.
-            let _ = writeln!(file, "{} [{}] {text}", now(), std::process::id());
+        if let Some(file) = self.0.as_ref() {
+            // In one piece, as two threads may write.  A log that cannot be written (a full disk)
+            // must not stop a step half-way.
+            let line = format!("{} [{}] {text}\n", now(), std::process::id());
+            let _ = (&**file).write_all(line.as_bytes());
         }
     }
 

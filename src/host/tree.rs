@@ -4,25 +4,27 @@
 //! attributes (with ACLs and capabilities) and flags count; of files, where it is asked for, every
 //! byte.  Nothing here follows a link, opens what is no regular file, or writes to the first tree.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, IFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags, CWD,
-};
+use rustix::fs::{AtFlags, IFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags, CWD};
+
+use super::Meter;
 
 mod beyond;
+mod compare;
 pub mod manifest;
 mod mend;
 mod xattrs;
 
 pub use beyond::{beyond, Newer};
-pub use mend::{clear_flags, mend};
+pub use mend::{can_be_mended, clear_flags, mend};
 
 /// Of which files every byte is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,33 @@ impl std::fmt::Display for Difference {
     }
 }
 
+/// How many differences there are of each kind, in one line.
+#[must_use]
+pub fn summary(differences: &[Difference]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for difference in differences {
+        let kind = match difference.what {
+            What::Missing => "missing paths",
+            What::Extra => "paths too many",
+            What::Kind => "kinds",
+            What::Content => "contents",
+            What::Owner => "owners",
+            What::Mode => "modes",
+            What::Time => "times",
+            What::Target => "targets",
+            What::Attributes => "extended attributes",
+            What::Flags => "flags",
+            What::Linked(_) | What::Entangled => "hard links",
+        };
+        *counts.entry(kind).or_default() += 1;
+    }
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    parts.join(", ")
+}
+
 /// What a comparison went through, and what it found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
@@ -117,24 +146,35 @@ pub fn compare(
     contents: Contents,
     skip: &[&str],
 ) -> io::Result<Comparison> {
-    let mut comparer = Comparer {
-        source,
-        copy,
-        contents,
-        groups: HashMap::new(),
-        inodes: HashMap::new(),
-        found: Comparison::default(),
-    };
-    comparer.folder(Path::new(""), skip)?;
-    Ok(comparer.found)
+    compare_seen(source, copy, contents, skip, &Meter::default())
 }
 
-/// Files that hold other bytes in the copy, though nothing that changed since then is looked at: a
-/// tree that is in use.  What comes and goes meanwhile is passed over.
+/// As [`compare`], with somebody who wants to see how far it is.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_seen(
+    source: &Path,
+    copy: &Path,
+    contents: Contents,
+    skip: &[&str],
+    seen: &Meter,
+) -> io::Result<Comparison> {
+    compare::Comparer::new(source, copy, contents, skip, seen).run()
+}
+
+/// Files that hold other bytes in the copy, of those whose inode last changed within these seconds:
+/// a tree that is in use.  What comes and goes meanwhile is passed over.
 ///
 /// # Errors
 /// If the tree itself cannot be read.
-pub fn stale(source: &Path, copy: &Path, until: i64, skip: &[&str]) -> io::Result<Comparison> {
+pub fn stale(
+    source: &Path,
+    copy: &Path,
+    changed: Range<i64>,
+    skip: &[&str],
+    seen: &Meter,
+) -> io::Result<Comparison> {
     let mut found = Comparison::default();
     let mut folders = vec![PathBuf::new()];
     let mut buffers = Buffers::default();
@@ -154,9 +194,10 @@ pub fn stale(source: &Path, copy: &Path, until: i64, skip: &[&str]) -> io::Resul
                 continue;
             };
             found.paths += 1;
+            seen.add(1, 0);
             if data.is_dir() {
                 folders.push(path);
-            } else if data.is_file() && data.ctime() < until {
+            } else if data.is_file() && changed.contains(&data.ctime()) {
                 let Ok(copied) = fs::symlink_metadata(copy.join(&path)) else {
                     continue;
                 };
@@ -166,6 +207,7 @@ pub fn stale(source: &Path, copy: &Path, until: i64, skip: &[&str]) -> io::Resul
                         .unwrap_or(true);
                 found.read += 1;
                 found.bytes += data.len();
+                seen.add(0, data.len());
                 if !same {
                     let what = What::Content;
                     found.differences.push(Difference { path, what });
@@ -199,136 +241,6 @@ pub fn tally(tree: &Path) -> Tally {
         }
     }
     tally
-}
-
-struct Comparer<'a> {
-    source: &'a Path,
-    copy: &'a Path,
-    contents: Contents,
-    /// The first path of each file of the source with several names, and its inode in the copy.
-    groups: HashMap<u64, (PathBuf, u64)>,
-    /// Which file of the source an inode of the copy stands for.
-    inodes: HashMap<u64, u64>,
-    found: Comparison,
-}
-
-impl Comparer<'_> {
-    fn folder(&mut self, folder: &Path, skip: &[&str]) -> io::Result<()> {
-        let mut buffers = Buffers::default();
-        let mut copied: HashSet<OsString> = names(&self.copy.join(folder))?.into_iter().collect();
-        for name in names(&self.source.join(folder))? {
-            if skip.iter().any(|skipped| name == *skipped) {
-                copied.remove(&name);
-                continue;
-            }
-            let path = folder.join(&name);
-            self.found.paths += 1;
-            if !copied.remove(&name) {
-                self.differs(&path, What::Missing);
-                continue;
-            }
-            if self.path(&path, &mut buffers)? {
-                self.folder(&path, &[])?;
-            }
-        }
-        for name in copied {
-            if !skip.iter().any(|skipped| name == *skipped) {
-                self.differs(&folder.join(name), What::Extra);
-            }
-        }
-        Ok(())
-    }
-
-    /// Compares one path that is in both; whether to go into it.
-    fn path(&mut self, path: &Path, buffers: &mut Buffers) -> io::Result<bool> {
-        let (source, copy) = (self.source.join(path), self.copy.join(path));
-        let (is, copied) = (status(&source)?, status(&copy)?);
-        let kind = FileType::from_raw_mode(is.stx_mode.into());
-        let device = |it: &Statx| (it.stx_rdev_major, it.stx_rdev_minor);
-        if kind != FileType::from_raw_mode(copied.stx_mode.into()) || device(&is) != device(&copied)
-        {
-            self.differs(path, What::Kind);
-            return Ok(false);
-        }
-        let owner = |it: &Statx| (it.stx_uid, it.stx_gid);
-        let time = |it: &Statx| (it.stx_mtime.tv_sec, it.stx_mtime.tv_nsec);
-        let flags = |it: &Statx| it.stx_attributes.bits() & KEPT_ATTRIBUTES.bits();
-        if owner(&is) != owner(&copied) {
-            self.differs(path, What::Owner);
-        }
-        if kind != FileType::Symlink && is.stx_mode != copied.stx_mode {
-            self.differs(path, What::Mode);
-        }
-        if time(&is) != time(&copied) {
-            self.differs(path, What::Time);
-        }
-        if kind == FileType::Symlink && fs::read_link(&source)? != fs::read_link(&copy)? {
-            self.differs(path, What::Target);
-        }
-        if xattrs::of(&source)? != xattrs::of(&copy)? {
-            self.differs(path, What::Attributes);
-        }
-        if flags(&is) != flags(&copied) {
-            self.differs(path, What::Flags);
-        }
-        if kind == FileType::RegularFile {
-            self.content(path, &is, &copied, buffers)?;
-        }
-        if kind != FileType::Directory {
-            self.links(path, &is, &copied);
-        }
-        Ok(kind == FileType::Directory)
-    }
-
-    fn content(
-        &mut self,
-        path: &Path,
-        is: &Statx,
-        copied: &Statx,
-        buffers: &mut Buffers,
-    ) -> io::Result<()> {
-        let looked_at = match self.contents {
-            Contents::All => true,
-            Contents::Since(second) => is.stx_ctime.tv_sec >= second,
-        };
-        let same = if is.stx_size != copied.stx_size {
-            false
-        } else if looked_at {
-            self.found.read += 1;
-            self.found.bytes += is.stx_size;
-            same_bytes(&self.source.join(path), &self.copy.join(path), buffers)?
-        } else {
-            true
-        };
-        if !same {
-            self.differs(path, What::Content);
-        }
-        Ok(())
-    }
-
-    /// Two names are one file in the copy exactly if they are in the source.
-    fn links(&mut self, path: &Path, is: &Statx, copied: &Statx) {
-        // All of a tree is on one file system.
-        let (file, inode) = (is.stx_ino, copied.stx_ino);
-        if is.stx_nlink > 1 {
-            if let Some((first, known)) = self.groups.get(&file) {
-                if *known != inode {
-                    let what = What::Linked(first.clone());
-                    self.differs(path, what);
-                }
-            } else {
-                self.groups.insert(file, (path.to_owned(), inode));
-            }
-        }
-        if copied.stx_nlink > 1 && *self.inodes.entry(inode).or_insert(file) != file {
-            self.differs(path, What::Entangled);
-        }
-    }
-
-    fn differs(&mut self, path: &Path, what: What) {
-        let path = path.to_owned();
-        self.found.differences.push(Difference { path, what });
-    }
 }
 
 struct Buffers(Vec<u8>, Vec<u8>);

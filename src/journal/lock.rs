@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -127,10 +128,18 @@ fn holder(file: &mut File) -> Holder {
     }
 }
 
-/// Lets programs started from now on inherit a descriptor, or no longer.
+/// Lets programs started from now on inherit a descriptor, or no longer: until as many have taken
+/// it back as have asked for it.
 pub(crate) fn inherit(descriptor: BorrowedFd<'_>, inherited: bool) {
     use nix::fcntl::{fcntl, FcntlArg, FdFlag};
-    let flags = if inherited {
+    static ASKED: Mutex<usize> = Mutex::new(0);
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    *asked = if inherited {
+        *asked + 1
+    } else {
+        asked.saturating_sub(1)
+    };
+    let flags = if *asked > 0 {
         FdFlag::empty()
     } else {
         FdFlag::FD_CLOEXEC

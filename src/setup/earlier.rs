@@ -10,23 +10,21 @@ use crate::plan::{approve, backwards, Pins, Plan, Refusal, Yes};
 use crate::report::Ending;
 use crate::step::{DaemonStart, Step};
 
-/// The run that was cut short, if the last one was.
+/// The run that was cut short, if there is one; of several that were at work the one that began
+/// first, as only its container may be down.
 #[must_use]
 pub fn unfinished(records: &[Record]) -> Option<&Record> {
-    records.last().filter(|record| record.end.is_none())
+    records.iter().find(|record| record.end.is_none())
 }
 
 impl Setup<'_> {
     /// Takes back what the last completed run made, or one that was cut short.
     pub(super) fn undo(&mut self) -> Result<Ending> {
+        if let Some(ending) = self.undo_migrations()? {
+            return Ok(ending);
+        }
         let seen = journal::records(&self.machine.paths.state)?;
         let last = unfinished(&seen).or_else(|| seen.iter().rev().find(|run| can_go_back(run)));
-        if let Some(record) = unfinished(&seen) {
-            if let Some(of) = record.steps.iter().find_map(Step::migrates) {
-                let ended = self.go_on_migrating(record, of)?;
-                return Ok(ended.unwrap_or(Ending::Done));
-            }
-        }
         let Some(record) = last else {
             bail!(Refusal::new(
                 "there is no completed run to take back",
@@ -67,6 +65,24 @@ impl Setup<'_> {
                 other => other,
             },
         )
+    }
+
+    /// Deals with the migrations that were cut short, and nothing else then.
+    fn undo_migrations(&mut self) -> Result<Option<Ending>> {
+        let mut dealt_with = None;
+        loop {
+            let seen = journal::records(&self.machine.paths.state)?;
+            let Some(record) = unfinished(&seen) else {
+                return Ok(dealt_with);
+            };
+            let Some(of) = record.steps.iter().find_map(Step::migrates) else {
+                return Ok(dealt_with);
+            };
+            match self.go_on_migrating(record, of)? {
+                Some(ending) => return Ok(Some(ending)),
+                None => dealt_with = Some(Ending::Done),
+            }
+        }
     }
 
     /// Starts a daemon that died, or was stopped, since an earlier run.  No ending means that it

@@ -1,12 +1,10 @@
 //! Moving containers to another pool: from a wish to the table of what became of each.
 
 mod as_it_was;
-mod downtime;
+mod pairs;
 mod rescue;
 mod settle;
 mod unfinished;
-
-use downtime::Downtime;
 
 use anyhow::{bail, Result};
 
@@ -14,7 +12,7 @@ use super::{Manner, Setup};
 use crate::facts::{Facts, Incus, Reference, Server};
 use crate::host::Machine;
 use crate::incus;
-use crate::journal::{self, Lock, Progress};
+use crate::journal::{self, Lock};
 use crate::plan::migrate::{self as plans, Wanted};
 use crate::plan::{Approved, Goal, Pins, Plan, Refusal};
 use crate::report::{Ending, Moved, Report};
@@ -292,7 +290,12 @@ impl Setup<'_> {
     /// Runs what was approved, each container for itself.
     fn run_each(&mut self, lock: &Lock, approved: Approved) -> Result<Ending> {
         let mut moved = Vec::new();
-        for run in approved.one_by_one() {
+        let runs = approved.one_by_one();
+        self.machine.meter.plan(pairs::loads(&runs));
+        // Also between two runs, as a copy may be under way.
+        let _held = self.machine.signals.hold();
+        let mut copied = None;
+        for (at, run) in runs.iter().enumerate() {
             let last =
                 run.steps().iter().all(|step| step.migrates().is_none()) && !moved.is_empty();
             if last && moved.iter().any(|it: &Moved| it.error.is_some()) {
@@ -302,19 +305,14 @@ impl Setup<'_> {
             }
             let after = self.migrating.wanted.delete_after;
             if let (Some(seconds), true) = (after, is_finish(run.steps())) {
-                match self.may_go(&run, &mut moved, seconds) {
+                match self.may_go(run, &mut moved, seconds) {
                     settle::Then::Delete => {}
                     settle::Then::GoOn => continue,
                     settle::Then::Stop => break,
                 }
             }
-            let facts = self.look()?;
-            let writer = lock.begin(run.steps())?;
-            let fresh = vec![Progress::Pending; run.steps().len()];
-            let watch = Downtime::default();
-            let ended = self.run_watched(facts, lock, writer, &run, &fresh, &|event| {
-                watch.event(event);
-            });
+            let ended = self.run_beside(lock, &runs[at..], &mut copied)?;
+            let down = self.machine.meter.was_down().map(|it| it.as_secs_f64());
             let of = run.steps().iter().find_map(Step::migrates);
             let (Some(of), finish) = (of, is_finish(run.steps())) else {
                 match ended {
@@ -328,23 +326,22 @@ impl Setup<'_> {
                     settle::stays(&mut moved, of, error);
                     break;
                 }
-                Some(Ending::Done) | None => moved.push(row(of, watch.seconds(), None)),
+                Some(Ending::Done) | None => moved.push(row(of, down, None)),
                 Some(Ending::Failed { error }) => moved.push(row(of, None, Some(error))),
                 // It runs on, and what was begun of its copy goes.
                 Some(Ending::Stopped { .. } | Ending::Refused(_)) => {
-                    let seen = journal::records(&self.machine.paths.state)?;
-                    if let Some(record) = super::unfinished(&seen) {
-                        let stuck = self.heal(lock, record, of)?;
-                        if let Some(stuck) = stuck {
-                            return Ok(stuck);
-                        }
+                    if let Some(stuck) = self.put_back(lock, None)? {
+                        return Ok(stuck);
                     }
                     let why = "stopped, as asked for".to_owned();
                     moved.push(row(of, None, Some(why)));
                     break;
                 }
                 // Whatever it is, it must be dealt with before anything else.
-                Some(other) => return Ok(other),
+                Some(other) => {
+                    self.put_back(lock, Some(of))?;
+                    return Ok(other);
+                }
             }
         }
         if moved.is_empty() {

@@ -31,7 +31,7 @@ impl Setup<'_> {
         progress: &[Progress],
         also: &dyn Fn(&Event<'_>),
     ) -> Option<Ending> {
-        let show = self.ui.steps();
+        let show = self.ui.steps(&self.machine.meter);
         let applier = Applier {
             machine: self.machine,
             writer,
@@ -61,7 +61,7 @@ impl Setup<'_> {
         record: &Record,
         why: &str,
     ) -> Ending {
-        let show = self.ui.steps();
+        let show = self.ui.steps(&self.machine.meter);
         let applier = Applier {
             machine: self.machine,
             writer,

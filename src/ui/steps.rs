@@ -6,21 +6,36 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::progress::Ticker;
 use super::Ui;
 use crate::apply::Event;
+use crate::host::Meter;
+use crate::step::migration::Part;
 use crate::step::Step;
 
 /// Steps as they are done: a spinner on a terminal, lines elsewhere.
 pub struct Steps<'a> {
-    pub(super) ui: &'a Ui,
-    pub(super) bar: RefCell<Option<ProgressBar>>,
+    ui: &'a Ui,
+    meter: Meter,
+    bar: RefCell<Option<ProgressBar>>,
+    ticker: RefCell<Option<Ticker>>,
 }
 
-impl Steps<'_> {
+impl<'a> Steps<'a> {
+    pub(super) fn new(ui: &'a Ui, meter: &Meter) -> Self {
+        Self {
+            ui,
+            meter: meter.clone(),
+            bar: RefCell::new(None),
+            ticker: RefCell::new(None),
+        }
+    }
+
     /// Shows what is happening.
     pub fn event(&self, event: Event<'_>) {
         match event {
             Event::Begin(step) => self.begin(step),
+            Event::Next(_) => {}
             Event::Done(step, time) => {
                 self.end(&format!(
                     "  ✓ {} ({:.1} s)",
@@ -38,7 +53,19 @@ impl Steps<'_> {
     }
 
     fn begin(&self, step: &Step) {
-        if self.ui.quiet || !std::io::stderr().is_terminal() {
+        if self.ui.quiet {
+            return;
+        }
+        let takes_long = matches!(
+            step,
+            Step::Migrate {
+                part: Part::Copy | Part::Prove,
+                ..
+            }
+        );
+        if !std::io::stderr().is_terminal() {
+            let lines = || Ticker::in_lines(self.ui.clone(), self.meter.clone());
+            self.ticker.replace(takes_long.then(lines));
             return;
         }
         let bar = ProgressBar::new_spinner().with_message(format!("{}…", step.describe()));
@@ -46,10 +73,13 @@ impl Steps<'_> {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(120));
+        let ticker = || Ticker::in_bar(bar.clone(), self.meter.clone());
+        self.ticker.replace(takes_long.then(ticker));
         self.bar.replace(Some(bar));
     }
 
     fn end(&self, line: &str) {
+        drop(self.ticker.take());
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

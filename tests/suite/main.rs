@@ -12,6 +12,7 @@ mod input;
 mod migrate;
 mod migrate_asked;
 mod migrate_killed;
+mod migrate_live;
 mod migrate_ways;
 mod prompts;
 mod status;

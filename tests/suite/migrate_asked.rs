@@ -128,15 +128,16 @@ fn a_pool_that_fills_up_meanwhile_puts_it_back() {
     host.incus(&["storage", "create", "taos", "btrfs", "size=512MiB"]);
     host.sh("dd if=/dev/urandom of=/var/lib/incus/storage-pools/default/containers/mary/rootfs/much bs=1M count=150 status=none");
     let before = host.state_digest();
-    let fill = |nth| {
-        Rule::on("refresh").and_nth(nth).shell(
+    // While it is copied, and once more is to be brought over than was copied.
+    let fill = |call| {
+        Rule::on(call).shell(
             "incus exec mary -- sh -c 'dd if=/dev/urandom of=/more bs=1M count=40 2>/dev/null; sync' </dev/null
              dd if=/dev/urandom of=/var/lib/incus/storage-pools/taos/filler bs=1M 2>/dev/null; sync",
         )
     };
-    for nth in [1, 2] {
+    for call in ["refresh", "stop mary"] {
         let run = host
-            .run(&Setup::new(&["migrate", "mary", "--yes"]).rule(fill(nth)))
+            .run(&Setup::new(&["migrate", "mary", "--yes"]).rule(fill(call)))
             .expect_code(1);
         assert!(
             run.stderr.contains("mary is where it was"),

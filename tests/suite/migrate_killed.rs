@@ -182,7 +182,11 @@ fn cut_short(how: fn(Rule, &Host) -> Rule, code: &[i32]) {
         }
         written.push_str(&line);
         let rule = how(Rule::on(text).and_nth(*nth), &host);
-        let run = host.run(&Setup::new(&["migrate", "mary", "--to", to, "--yes"]).rule(rule));
+        // A new file cannot be mended, so that it takes a second transfer.
+        let late = format!("incus exec mary --project p -- touch /late-{number}");
+        let late = Rule::on("stop mary").shell(&late);
+        let setup = Setup::new(&["migrate", "mary", "--to", to, "--yes"]);
+        let run = host.run(&setup.rule(late).rule(rule));
         assert!(code.contains(&run.code), "{case}: {}", run.output());
         if host.daemon_pid().is_none() {
             host.start_daemon();

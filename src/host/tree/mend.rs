@@ -67,6 +67,22 @@ pub fn mend(source: &Path, copy: &Path, differences: &[Difference], last: bool) 
     Ok(())
 }
 
+/// Whether [`mend`] does away with a difference; if not, it takes another transfer.
+#[must_use]
+pub fn can_be_mended(source: &Path, difference: &Difference) -> bool {
+    match difference.what {
+        What::Content
+        | What::Owner
+        | What::Mode
+        | What::Time
+        | What::Attributes
+        | What::Flags
+        | What::Linked(_) => true,
+        What::Missing => is_special(&source.join(&difference.path)),
+        What::Extra | What::Kind | What::Target | What::Entangled => false,
+    }
+}
+
 /// Takes away the flags that keep a tree from being deleted.
 ///
 /// # Errors

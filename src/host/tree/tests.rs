@@ -62,13 +62,13 @@ fn the_same_size_and_time_do_not_hide_other_bytes() {
         .unwrap();
     assert_eq!(found(&source, &copy), ["a/other has other content"]);
     assert_eq!(
-        stale(&source, &copy, i64::MAX, &[])
+        stale(&source, &copy, i64::MIN..i64::MAX, &[], &Meter::default())
             .unwrap()
             .differences
             .len(),
         1
     );
-    assert!(stale(&source, &copy, 0, &[])
+    assert!(stale(&source, &copy, i64::MIN..0, &[], &Meter::default())
         .unwrap()
         .differences
         .is_empty());
