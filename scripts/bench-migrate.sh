@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Measures `taos-setup migrate` against `incus stop; incus move --storage; incus start`, in turn, in a private host.
-#   sudo scripts/bench-migrate.sh [time] [space]     default: both
+#   sudo scripts/bench-migrate.sh [time] [space] [many]     default: time and space
 # RUNS=3         how often `time` is run; medians are printed
 # TAOS_SETUP     the binary (default: target/release/taos-setup)
 # BENCH_DIR      a folder on the disk to be measured, with 12 GB free (default: /var/tmp)
 # time:  a running container of 10,000 files and 600 MB, from dir to btrfs
 # space: three containers of one 500 MB image with 20 MB of their own each
+# many:  three running containers of 2,000 files and 240 MB each, copied two at a time and one at a time
 # Ends with 1 if a bound is not kept.
 # shellcheck disable=SC2317  # functions that `timed` is given
 set -euo pipefail
@@ -57,14 +58,14 @@ image() {
 	quietly image import "$BENCH_WORK/image.tar" --alias "$1"
 }
 
-fill() { # 10,000 files of 20 kB in 100 folders, and one of 400 MB
+fill() { # fill NAME [FOLDERS MEGABYTES]: 100 files of 20 kB in each of 100 folders, and one of 400 MB
 	local to
 	to=$(rootfs "$1")/data
 	mkdir -p "$to"
 	(
 		cd "$to"
-		for folder in $(seq 100); do mkdir "$folder"; split -b 20k -a 3 <(head -c 2000k /dev/urandom) "$folder/f"; done
-		head -c 400M /dev/urandom >big
+		for folder in $(seq "${2:-100}"); do mkdir "$folder"; split -b 20k -a 3 <(head -c 2000k /dev/urandom) "$folder/f"; done
+		head -c "${3:-400}M" /dev/urandom >big
 	)
 	sync
 }
@@ -128,8 +129,29 @@ bench_space() {
 	done
 }
 
+bench_many() {
+	local run how name begin
+	for run in $(seq "$RUNS"); do
+		for how in alone beside; do
+			say "many: run $run of $RUNS, $how"
+			fresh_host "many$run$how"
+			image tiny 1
+			for name in a b c; do quietly launch tiny "$BENCH_TAG-$name"; fill "$BENCH_TAG-$name" 20 200; done
+			# Where a project has any limit, one is copied at a time.
+			[ "$how" = beside ] || quietly project set default limits.instances=100
+			begin=$(now)
+			"$TAOS_SETUP" migrate --all --to taos --yes --json >"$BENCH_WORK/json" 2>"$BENCH_WORK/out" </dev/null ||
+				{ cat "$BENCH_WORK/out" >&2; die "migrating failed"; }
+			rec "many $how" "$(seconds "$begin" "$(now)")"
+			rec "many down $how" "$(awk -F'[:,]' '/"downtime_seconds"/ && $2 > max { max = $2 + 0 } END { print max + 0 }' "$BENCH_WORK/json")"
+			away
+		done
+	done
+}
+
 if wanted time; then bench_time; fi
 if wanted space; then bench_space; fi
+if wanted many; then bench_many; fi
 
 # bound WHAT IS LIMIT OF: IS may be at most LIMIT times OF
 bound() {
@@ -145,4 +167,8 @@ if wanted time; then
 	bound 'total, s' "$(of 'staged total')" 1.3 "$(of 'plain down')"
 fi
 if wanted space; then bound 'three of one image, MiB' "$(of 'space staged')" 0.3334 "$(of 'space plain')"; fi
+if wanted many; then
+	printf 'three containers, s: two copied at a time %s, one at a time %s; the longest downtime %s and %s\n' \
+		"$(of 'many beside')" "$(of 'many alone')" "$(of 'many down beside')" "$(of 'many down alone')"
+fi
 exit "$failed"

@@ -4,11 +4,13 @@ mod as_it_was;
 mod kept;
 mod leftovers;
 mod obstacles;
+mod together;
 
 pub use as_it_was::{as_it_was, notes_of};
 pub use kept::{finish, kept};
 pub use leftovers::{resolve, say, Verdict};
 use obstacles::{notes, obstacle, room};
+pub use together::may_be_copied_together;
 
 use super::situation::free_pool_name;
 use super::{goal::matches, Approved, Goal, Note, Plan, Planner, PoolName, Refusal};

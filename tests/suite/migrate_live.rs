@@ -62,6 +62,7 @@ fn happened(host: &Host) -> Vec<(String, String)> {
     let events = host.sh("cat /tmp/events");
     let mut all: Vec<(String, String, String)> = events
         .lines()
+        .filter(|line| !line.is_empty())
         .map(|line| {
             let event: Value = serde_json::from_str(line).expect("an event");
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

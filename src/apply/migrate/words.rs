@@ -20,11 +20,15 @@ pub fn commands(part: Part, of: &Migration) -> Vec<String> {
             lines
         }
         Part::DeleteCopy => vec![shown(&delete(of, &of.copy))],
-        Part::Stop => vec![shown(&stop(of))],
+        Part::Stop => vec![
+            "# first, if the copy is not quite new, it is brought up to date:".into(),
+            shown(&refresh(of)),
+            shown(&stop(of)),
+        ],
         Part::Resume | Part::Start => vec![shown(&start(of))],
         Part::Prove => vec![
+            "# all of it is compared and mended; what cannot be mended is copied again:".into(),
             shown(&refresh(of)),
-            "# then all of it is compared, and hard links and flags are mended".into(),
             shown(&mark_proven(of, &of.was.last_used_at)),
         ],
         Part::Switch => vec![

@@ -124,6 +124,35 @@ fn each_container_is_a_run_of_its_own() {
     assert_eq!(counts, [5, 5, 3]);
 }
 
+#[test]
+fn two_are_copied_together_where_nothing_limits_how_many_there_are() {
+    let cases: [(&[(&str, &str)], bool); 3] = [
+        (&[], true),
+        (&[("features.images", "true")], true),
+        (&[("limits.containers", "4")], false),
+    ];
+    for (keys, together) in cases {
+        let facts = facts(|server| {
+            let keys = keys
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()));
+            server.projects.insert("default".into(), keys.collect());
+        });
+        let server = facts.server().unwrap();
+        let plan = planned(&facts, &wanted(&[])).unwrap();
+        let runs = plan.approve(&Yes::Option(Pins::All)).unwrap().one_by_one();
+        let may =
+            |one: usize, other: usize| may_be_copied_together(server, &runs[one], &runs[other]);
+        assert_eq!(may(0, 1), together, "{keys:?}");
+        assert!(!may(1, 2), "profiles are no copy");
+        assert!(!may_be_copied_together(
+            &Server::default(),
+            &runs[0],
+            &runs[1]
+        ));
+    }
+}
+
 /// What is different from the sample.
 type Change = Box<dyn FnOnce(&mut Server)>;
 

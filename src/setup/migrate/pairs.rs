@@ -17,6 +17,7 @@ use crate::host::meter::Load;
 use crate::host::Machine;
 use crate::incus;
 use crate::journal::{self, Lock, Progress, Record, Writer};
+use crate::plan::migrate::may_be_copied_together;
 use crate::plan::Approved;
 use crate::report::Ending;
 use crate::step::migration::{Migration, Part};
@@ -53,11 +54,9 @@ impl Setup<'_> {
                 vec![Progress::Pending; run.steps().len()],
             ),
         };
-        let next = runs.get(1).filter(|_| alone);
-        let next = match next.and_then(|next| Some((next, first_copies(run, next)?))) {
-            Some((next, of)) if undisturbed(self.machine, &mut facts, of) => Some(next),
-            _ => None,
-        };
+        let next = runs
+            .get(1)
+            .filter(|next| alone && beside(self.machine, &mut facts, run, next));
         let (ended, then) = std::thread::scope(|scope| {
             let show = self.ui.steps(&self.machine.meter);
             let ahead = next.map(|next| Ahead::start(scope, self.machine, lock, next));
@@ -135,43 +134,14 @@ pub(super) fn loads(runs: &[Approved]) -> Vec<Load> {
         .collect()
 }
 
-/// The containers of two runs, if both begin with a copy, and nothing is deleted to make room.
-fn first_copies<'a>(run: &'a Approved, next: &'a Approved) -> Option<[&'a Migration; 2]> {
-    let of = |run: &'a Approved| match run.steps().first() {
-        Some(Step::Migrate {
-            part: Part::Copy,
-            of,
-        }) => Some(&**of),
-        _ => None,
-    };
-    let deletes = |step: &Step| {
-        matches!(
-            step,
-            Step::Migrate {
-                part: Part::DeleteKept,
-                ..
-            }
-        )
-    };
-    let mut steps = run.steps().iter().chain(next.steps());
-    let both = [of(run)?, of(next)?];
-    (!steps.any(deletes)).then_some(both)
-}
-
-/// Whether two copies at a time take nothing from anybody: a core is left over, and no project
-/// limits how many instances there are.
-fn undisturbed(machine: &Machine, facts: &mut Facts, of: [&Migration; 2]) -> bool {
+/// Whether the second of two runs may copy while the first one does.
+fn beside(machine: &Machine, facts: &mut Facts, run: &Approved, next: &Approved) -> bool {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if cores < 2 || incus::refresh(machine, facts, Of::Projects).is_err() {
-        return false;
-    }
-    let Some(server) = facts.server() else {
-        return false;
-    };
-    of.iter().all(|of| {
-        let project = server.projects.get(&of.name.project);
-        project.is_some_and(|config| config.keys().all(|key| !key.starts_with("limits.")))
-    })
+    cores > 1
+        && incus::refresh(machine, facts, Of::Projects).is_ok()
+        && facts
+            .server()
+            .is_some_and(|server| may_be_copied_together(server, run, next))
 }
 
 /// A copy that is made while its container's turn has not come.

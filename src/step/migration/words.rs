@@ -67,7 +67,8 @@ impl Part {
             Self::Prove => {
                 "Every path's kind, size, mode, owner, time, links, target, attributes and flags \
                  are compared, and the bytes of every file: before the stop of those that did not \
-                 change since, after it of the others. What a transfer loses is mended first."
+                 change since, after it of the others. What differs is mended or copied again, until \
+                 nothing does."
             }
             Self::Switch => {
                 "The copy gets the name, the whole configuration and the identity. The original \
