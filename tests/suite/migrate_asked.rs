@@ -130,10 +130,10 @@ fn a_pool_that_fills_up_meanwhile_puts_it_back() {
     let before = host.state_digest();
     // While it is copied, and once more is to be brought over than was copied.
     let fill = |call| {
-        Rule::on(call).shell(
-            "incus exec mary -- sh -c 'dd if=/dev/urandom of=/more bs=1M count=40 2>/dev/null; sync' </dev/null
+        Rule::on(call).shell(&format!(
+            "incus exec mary -- sh -c 'dd if=/dev/urandom of=\"/{call}\" bs=1M count=40 2>/dev/null; sync' </dev/null
              dd if=/dev/urandom of=/var/lib/incus/storage-pools/taos/filler bs=1M 2>/dev/null; sync",
-        )
+        ))
     };
     for call in ["refresh", "stop mary"] {
         let run = host
@@ -145,7 +145,8 @@ fn a_pool_that_fills_up_meanwhile_puts_it_back() {
             run.output()
         );
         host.sh("rm /var/lib/incus/storage-pools/taos/filler; sync");
-        assert_eq!(host.incus(&["exec", "mary", "--", "ls", "/more"]), "/more");
+        let more = format!("/{call}");
+        assert_eq!(host.incus(&["exec", "mary", "--", "ls", &more]), more);
         assert_same(
             &before.without(&["mary pid"]),
             &host.state_digest().without(&["mary pid"]),

@@ -38,6 +38,10 @@ impl Setup<'_> {
     ) -> Result<Option<Ending>> {
         let run = &runs[0];
         let alone = copied.is_none();
+        if !alone && self.machine.signals.stop_asked() {
+            let remaining = run.steps().to_vec();
+            return Ok(Some(Ending::Stopped { remaining }));
+        }
         if let Some(Err(error)) = copied {
             // What is only meant to save time may fail; it is done again, in its turn.
             let log = &self.machine.log;

@@ -23,7 +23,8 @@ impl Step {
     #[must_use]
     pub fn can_wait(&self) -> bool {
         match self {
-            Self::Migrate { part, .. } => part.can_wait(),
+            // What does not run is not down for it.
+            Self::Migrate { part, of } => part.can_wait() || *part == Part::Prove && !of.running,
             _ => true,
         }
     }
