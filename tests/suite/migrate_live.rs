@@ -23,17 +23,12 @@ fn how_far_it_is_shows_on_a_terminal_and_without_one_and_the_log_has_what_was_ve
     );
     host.incus(&["snapshot", "create", "mary", "s1"]);
     // Long enough for a line, whatever the machine is.
-    let slow = || Rule::on("refresh").shell("\"$real\" \"$@\" || exit; sleep 3; exit 0");
+    let slow = || Rule::on("refresh").shell("\"$real\" \"$@\" || exit; sleep 4; exit 0");
     let to_taos = Setup::new(&["migrate", "mary", "--to", "taos", "--yes"]).rule(slow());
     let run = host.run(&to_taos).expect_code(0);
-    let line = run
-        .stdout
-        .lines()
-        .find(|line| line.contains("copying mary: "));
-    let line = line.unwrap_or_else(|| panic!("no line of how far it is: {}", run.output()));
-    for part in ["MiB of", " paths, ", "/s, ", " left"] {
-        assert!(line.contains(part), "{line}");
-    }
+    let parts = ["copying mary: ", "MiB of", " paths, ", "/s, ", " left"];
+    let told = |line: &str| parts.iter().all(|part| line.contains(part));
+    assert!(run.stdout.lines().any(told), "{}", run.output());
     let log = host.sh("cat /var/log/taos-setup.log");
     for part in [
         "compared while it was in use: mary: ",
@@ -49,11 +44,11 @@ fn how_far_it_is_shows_on_a_terminal_and_without_one_and_the_log_has_what_was_ve
     let back = Setup::new(&["migrate", "--rollback", "mary"]).rule(slow());
     let mut session = host.pty_run(&back, 100, 30);
     session.expect("Go ahead?").send("yes").send(Session::ENTER);
-    session
-        .expect("copying mary: ")
-        .expect(" paths, ")
-        .expect("/s, ");
-    session.expect("Migrated").wait_exit().expect_code(0);
+    let patience = std::time::Duration::from_secs(100);
+    for text in ["copying mary: ", " paths, ", "/s, ", "Migrated"] {
+        session.expect_within(text, patience);
+    }
+    session.wait_exit().expect_code(0);
     assert_eq!(session.wrapped_rows(), [""; 0]);
 }
 
