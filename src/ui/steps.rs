@@ -38,7 +38,8 @@ impl Steps<'_> {
     }
 
     fn begin(&self, step: &Step) {
-        if self.ui.quiet || !std::io::stderr().is_terminal() {
+        // A fetch has a bar of its own.
+        if self.ui.quiet || step.fetches() || !std::io::stderr().is_terminal() {
             return;
         }
         let bar = ProgressBar::new_spinner().with_message(format!("{}…", step.describe()));
