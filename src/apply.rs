@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context as _, Result};
 
-use crate::facts::Facts;
+use crate::facts::{Config, Facts};
 use crate::host::Machine;
 use crate::incus;
 use crate::journal::{End, Progress, Writer};
@@ -15,6 +15,7 @@ use crate::step::{Scope, Step};
 /// Why a run is taken back that did not fail.
 pub const ASKED: &str = "undo was asked for";
 
+mod image;
 mod measure;
 mod migrate;
 mod perform;
@@ -66,6 +67,10 @@ pub enum Outcome {
     },
 }
 
+/// Fetches the base image: which one, and whether in the background.
+pub trait Fetcher: Fn(&Config, bool) -> Result<()> {}
+impl<F: Fn(&Config, bool) -> Result<()>> Fetcher for F {}
+
 /// What applying works with.
 pub struct Applier<'a, 'lock> {
     pub machine: &'a Machine,
@@ -74,6 +79,9 @@ pub struct Applier<'a, 'lock> {
     /// Kept up to date with what is seen.
     pub facts: &'a mut Facts,
     pub watch: &'a dyn Fn(Event<'_>),
+    pub fetch: &'a dyn Fetcher,
+    /// Whether the images have to be looked at along with everything else.
+    pub images: bool,
 }
 
 impl Applier<'_, '_> {
@@ -122,6 +130,13 @@ impl Applier<'_, '_> {
             progress[index] = Progress::Begun;
             if let Err(error) = self.carry_out(step, in_doubt) {
                 (self.watch)(Event::Failed(step));
+                if step.fetches() && self.machine.signals.stop_asked() {
+                    // What came is kept, for whoever goes on.
+                    return Ok(Outcome::Stopped {
+                        remaining: steps[index..].to_vec(),
+                        begun: true,
+                    });
+                }
                 if !step.goes_back() {
                     let remaining = steps[index..].to_vec();
                     return Ok(Outcome::Halted { error, remaining });
@@ -222,7 +237,11 @@ impl Applier<'_, '_> {
             Step::Migrate { part, of } => {
                 migrate::perform(self.machine, self.lock, self.facts, *part, of)
             }
-            _ => perform(self.machine, self.lock, step),
+            Step::FetchImage {
+                wanted, detached, ..
+            } => (self.fetch)(wanted, *detached),
+            _ => image::perform(self.machine, self.lock, step)
+                .unwrap_or_else(|| perform(self.machine, self.lock, step)),
         };
         step.expect(self.facts);
         let looked = self.look(step.scope());
@@ -261,6 +280,13 @@ impl Applier<'_, '_> {
                 let looked = crate::look(self.machine, None)?;
                 *self.facts = looked;
                 self.facts.host.source = source;
+                if self.images {
+                    incus::look_at_images(self.machine, self.facts)?;
+                }
+            }
+            Scope::Image => {
+                self.facts.host.trigger = crate::image::trigger(self.machine);
+                incus::refresh(self.machine, self.facts, scope)?;
             }
             scope => incus::refresh(self.machine, self.facts, scope)?,
         }

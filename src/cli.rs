@@ -262,6 +262,7 @@ impl Cli {
             beside: pool.beside,
             network: pool.network,
             pins: self.pin.clone().unwrap_or_default(),
+            image: None,
         }
     }
 

@@ -8,10 +8,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod image;
 mod instances;
 mod leftovers;
 mod server;
 mod units;
+pub use image::{image_projects, Arrangement, Mode, Trigger, ALIAS};
 pub use instances::{Details, Record, Snapshot};
 pub use leftovers::{Lack, Since, Stray};
 pub use server::{
@@ -79,6 +81,9 @@ pub struct Host {
     pub ipv4_networks: Vec<Ipv4Network>,
     /// Names of network interfaces.
     pub interfaces: BTreeSet<String>,
+    /// When the base image is to be fetched.
+    #[serde(default)]
+    pub trigger: Trigger,
     /// A number that stays the same on this machine and differs between machines.
     pub seed: u64,
 }

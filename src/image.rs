@@ -25,14 +25,17 @@ mod ensure;
 mod install;
 mod progress;
 mod proof;
+mod removal;
 mod service_mode;
+mod wanted;
 mod watch;
 
 pub use commands::{remove, show, verify};
 pub use ending::Ending;
-pub use ensure::{detach, ensure, Readiness};
+pub use ensure::{detach, detach_and_wait, ensure, Readiness};
 pub use progress::{Progress, Stage};
-pub use service_mode::{due, set_mode, withdraw};
+pub use removal::{command as command_to_remove, take_away};
+pub use service_mode::{arrange, commands as commands_to_arrange, due, environment_of, trigger};
 
 use progress::Reporter;
 use proof::{expected, NoProof};
@@ -70,7 +73,7 @@ impl Source {
 }
 
 /// Which image is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub source: Source,
     /// `--image-sha256`.
@@ -96,6 +99,12 @@ pub struct Fetch {
 /// Fetches the image and puts it in place, if it is not there yet.
 #[must_use]
 pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Fetch {
+    fetch_under(machine, ui, wanted, None)
+}
+
+/// As [`fetch`], as a part of a set-up that has locked out others already.
+#[must_use]
+pub fn fetch_under(machine: &Machine, ui: &Ui, wanted: &Wanted, locked: Option<&Lock>) -> Fetch {
     let lock = match take_lock(machine) {
         Ok(lock) => lock,
         Err(error) => {
@@ -113,6 +122,7 @@ pub fn fetch(machine: &Machine, ui: &Ui, wanted: &Wanted) -> Fetch {
         lock,
         reporter: Reporter::new(&machine.paths.image_status, wanted.source.shown()),
         show: ui.fetching(),
+        set_up_waits: locked.is_some(),
     };
     let ending = run.fetch().unwrap_or_else(|ending| ending);
     run.show.end();
@@ -162,6 +172,8 @@ struct Run<'a> {
     lock: Lock,
     reporter: Reporter,
     show: crate::ui::Fetching<'a>,
+    /// Whether this is a part of a set-up, which keeps others out.
+    set_up_waits: bool,
 }
 
 /// A file that was proven to be the one that is wanted.

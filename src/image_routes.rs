@@ -1,11 +1,11 @@
-//! Routes `taos-setup image …`, and what set-up does about the image.
+//! Routes `taos-setup image …`, and says what a set-up is to do about the image.
 
 use anyhow::Result;
 
 use taos_setup::host::Machine;
-use taos_setup::image::{self, Ending, Fetch, Source, Wanted};
+use taos_setup::image::{self, Ending, Source, Wanted};
 use taos_setup::plan::image::Mode;
-use taos_setup::plan::Refusal;
+use taos_setup::plan::{ImageGoal, Refusal};
 use taos_setup::report::{self, ImageReport};
 use taos_setup::ui::Ui;
 
@@ -46,72 +46,38 @@ pub fn run(machine: &Machine, ui: &Ui, cli: &Cli, command: &ImageCommand) -> Res
         }
         ImageCommand::Fetch { detach: true, .. } => {
             let ending = detached(machine, &wanted?).unwrap_or_else(Ending::from);
-            Ok(end(
-                machine,
-                ui,
-                cli.json,
-                "image fetch",
-                &report_of(ending),
-            ))
+            Ok(end(machine, ui, cli.json, "image fetch", &ending.into()))
         }
         ImageCommand::Fetch { .. } => {
             let report = if cli.dry_run {
-                report_of(would_fetch(&wanted?))
+                would_fetch(&wanted?).into()
             } else {
-                report_of_fetch(image::fetch(machine, ui, &wanted?))
+                image::fetch(machine, ui, &wanted?).into()
             };
             Ok(end(machine, ui, cli.json, "image fetch", &report))
         }
         ImageCommand::Verify => {
-            let report = report_of(image::verify(machine, &wanted?));
+            let report = image::verify(machine, &wanted?).into();
             Ok(end(machine, ui, cli.json, "image verify", &report))
         }
         ImageCommand::Remove => {
-            let report = report_of(image::remove(machine, ui, cli.yes, cli.dry_run));
+            let report = image::remove(machine, ui, cli.yes, cli.dry_run).into();
             Ok(end(machine, ui, cli.json, "image remove", &report))
         }
     }
 }
 
-/// After a set-up that is through: when the image is to be fetched; none if nobody said.
-pub fn after_set_up(machine: &Machine, ui: &Ui, cli: &Cli) -> Option<ImageReport> {
+/// What a set-up is to do about the image.
+pub fn goal(cli: &Cli) -> ImageGoal {
     let prefetch = std::env::var("TAOS_PREFETCH_BASE_IMAGE").unwrap_or_default();
-    // It is no step of the plan that was shown, so it takes a word of its own.
-    let mode = cli
-        .image
-        .image
-        .map(Mode::from)
-        .or_else(|| Mode::of_prefetch(&prefetch))?;
-    let wanted = match wanted(cli, false) {
-        Ok(wanted) => wanted,
-        // Without an image for this machine there is nothing to forgo.
-        Err(_) if mode == Mode::Off => return None,
-        Err(error) => return Some(said(machine, ui, mode, report_of(error.into()))),
-    };
-    let arranged = match image::set_mode(machine, mode, &wanted) {
-        Ok(words) => words,
-        Err(error) => return Some(said(machine, ui, mode, report_of(error.into()))),
-    };
-    ui.say(&arranged);
-    if mode == Mode::Now {
-        let report = report_of_fetch(image::fetch(machine, ui, &wanted));
-        return Some(said(machine, ui, mode, report));
-    }
-    machine.log.line(&arranged);
-    Some(ImageReport {
-        mode: Some(mode),
-        outcome: "arranged",
-        message: arranged,
-        ..ImageReport::default()
-    })
-}
-
-/// Says how it ended; it becomes a part of the set-up's document.
-fn said(machine: &Machine, ui: &Ui, mode: Mode, report: ImageReport) -> ImageReport {
-    end(machine, ui, false, "image fetch", &report);
-    ImageReport {
-        mode: Some(mode),
-        ..report
+    let asked = cli.image.image.map(Mode::from);
+    let mode = asked.or_else(|| Mode::of_prefetch(&prefetch));
+    ImageGoal {
+        mode,
+        fixed: mode.is_some(),
+        environment: cli.image.wanted(false).map(|wanted| {
+            image::environment_of(&wanted, cli.timeout, |name| std::env::var(name).ok())
+        }),
     }
 }
 
@@ -144,34 +110,6 @@ fn detached(machine: &Machine, wanted: &Wanted) -> Result<Ending> {
         "the base image is on its way; to see how far it is: taos-setup image status --watch"
             .into(),
     ))
-}
-
-fn report_of_fetch(fetch: Fetch) -> ImageReport {
-    ImageReport {
-        fingerprint: fetch.fingerprint,
-        proof: fetch.proof,
-        ..report_of(fetch.ending)
-    }
-}
-
-fn report_of(ending: Ending) -> ImageReport {
-    let (outcome, exit_code) = (ending.word(), ending.exit_code());
-    let (message, hints) = match ending {
-        Ending::Done(message) => (message, Vec::new()),
-        Ending::Refused(refusal) => (refusal.what, refusal.hints),
-        Ending::Failed { error, hints } => (error, hints),
-        Ending::Stopped => (
-            "stopped, as asked for".to_owned(),
-            vec!["to go on: taos-setup image fetch".to_owned()],
-        ),
-    };
-    ImageReport {
-        outcome,
-        exit_code,
-        message,
-        hints,
-        ..ImageReport::default()
-    }
 }
 
 /// Says how it ended, and returns the exit code.

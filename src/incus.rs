@@ -55,6 +55,7 @@ const POOLS: &str = "/1.0/storage-pools?recursion=1";
 const PROFILES: &str = "/1.0/profiles?recursion=1&all-projects=true";
 const INSTANCES: &str = "/1.0/instances?recursion=1&all-projects=true";
 const PROJECTS: &str = "/1.0/projects?recursion=1";
+const IMAGES: &str = "/1.0/images?recursion=1&all-projects=true";
 const NETWORKS: &str = "/1.0/networks?recursion=1";
 
 /// Reads again the part of the daemon's state that a step changes.
@@ -73,10 +74,26 @@ pub fn refresh(machine: &Machine, facts: &mut Facts, scope: Scope) -> Result<()>
         }
         Scope::Networks => server.networks = read::networks(&ask(machine, NETWORKS)?)?,
         Scope::Projects => server.projects = read::projects(&ask(machine, PROJECTS)?)?,
+        Scope::Image => {
+            server.pools = read::pools(&ask(machine, POOLS)?)?;
+            explain_broken_pools(machine, server);
+            server.images = read::images(&ask(machine, IMAGES)?)?;
+        }
         Scope::Profiles => server.profiles = read::profiles(&ask(machine, PROFILES)?)?,
         Scope::Instances => {
             server.instances = read::instances(&ask(machine, INSTANCES)?, &server.profiles)?;
         }
+    }
+    Ok(())
+}
+
+/// Adds the images, where they matter.
+///
+/// # Errors
+/// As [`probe`].
+pub fn look_at_images(machine: &Machine, facts: &mut Facts) -> Result<()> {
+    if let Incus::Answering(server) = &mut facts.incus {
+        server.images = read::images(&ask(machine, IMAGES)?)?;
     }
     Ok(())
 }
@@ -86,7 +103,7 @@ pub fn refresh(machine: &Machine, facts: &mut Facts, scope: Scope) -> Result<()>
 /// # Errors
 /// As [`probe`].
 pub fn look_closer(machine: &Machine, server: &mut Server) -> Result<()> {
-    server.images = read::images(&ask(machine, "/1.0/images?recursion=1&all-projects=true")?)?;
+    server.images = read::images(&ask(machine, IMAGES)?)?;
     for pool in &mut server.pools {
         // A pool that is broken has no figures; that it is broken is said elsewhere.
         pool.space = ask(

@@ -27,7 +27,8 @@ use crate::host::Machine;
 /// # Errors
 /// If the Incus daemon is there, but gives no answer that can be understood.
 pub fn look(machine: &Machine, source: Option<&str>) -> Result<Facts> {
-    let host: Host = host::probe(machine, source);
+    let mut host: Host = host::probe(machine, source);
+    host.trigger = image::trigger(machine);
     let installed = host.tools.contains_key("incus");
     let incus = incus::probe(machine, installed)?;
     Ok(Facts { host, incus })

@@ -68,25 +68,21 @@ fn run(cli: &Cli) -> Result<u8> {
         signals,
         meter: Meter::default(),
     };
-    let mut report = match &cli.command {
+    let report = match &cli.command {
         Some(Command::Status { probe }) => return show_status(&machine, &ui, cli.json, *probe),
         Some(Command::Image { command }) => return image_routes::run(&machine, &ui, cli, command),
         Some(Command::Undo) => setup::undo(&machine, &ui, cli.goal(), &cli.manner(&command))?,
         Some(Command::Migrate(options)) => {
             setup::migrate(&machine, &ui, options.asked(), &cli.manner(&command))?
         }
-        None => setup::set_up(&machine, &ui, cli.goal(), &cli.manner(&command))?,
+        None => {
+            let mut goal = cli.goal();
+            goal.image = Some(image_routes::goal(cli));
+            setup::set_up(&machine, &ui, goal, &cli.manner(&command))?
+        }
     };
     ui.show_ending(&report);
-    if cli.command.is_none() && report.exit_code() == 0 && !cli.dry_run {
-        if let Some(image) = image_routes::after_set_up(&machine, &ui, cli) {
-            report.with_image(image);
-        }
-    }
     let code = report.exit_code();
-    if matches!(cli.command, Some(Command::Undo)) && code == 0 && !cli.dry_run {
-        taos_setup::image::withdraw(&machine).context("taking back when the image is fetched")?;
-    }
     // There is one document, of all of it.
     ui.print_document(&report);
     machine.log.line(&format!("ended with exit code {code}"));

@@ -28,7 +28,7 @@ mod size;
 mod tests;
 mod undo;
 
-pub use goal::{BadPin, BadPoolName, DriverChoice, Goal, Pins, PoolName, SourceChoice};
+pub use goal::{BadPin, BadPoolName, DriverChoice, Goal, ImageGoal, Pins, PoolName, SourceChoice};
 pub use profiles::launch_profiles;
 pub use size::{fitting, Fit, FLOOR, NOMINAL};
 pub use undo::backwards;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub open_end: bool,
     /// Other things the person could choose, where there is a choice.
     pub choices: Vec<Choice>,
+    /// When the base image is fetched; none where it is here, or that was settled before.
+    pub image: Option<crate::facts::Mode>,
     /// The pool that launches use afterwards.
     pub pool: Option<String>,
     /// Whether a launch is a clone then.
@@ -107,6 +109,13 @@ impl Approved {
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// The run of the set-up, and that which fetches the base image after it.
+    #[must_use]
+    pub fn apart(self) -> (Self, Self) {
+        let (last, first) = self.steps.into_iter().partition(Step::fetches);
+        (Self { steps: first }, Self { steps: last })
     }
 }
 
@@ -184,6 +193,9 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Result<Plan, Refusal> {
         }
     }
     planner.install_packages()?;
+    if let (Some(image), true) = (&goal.image, planner.facts.server().is_some()) {
+        planner.plan_image(image)?;
+    }
     Ok(planner.finish())
 }
 
@@ -195,6 +207,7 @@ struct Planner {
     choices: Vec<Choice>,
     /// Programs that the steps need.
     needs: Vec<&'static str>,
+    image: Option<crate::facts::Mode>,
     pool: Option<String>,
 }
 
@@ -206,6 +219,7 @@ impl Planner {
             notes: Vec::new(),
             choices: Vec::new(),
             needs: Vec::new(),
+            image: None,
             pool: None,
         }
     }
@@ -256,6 +270,7 @@ impl Planner {
             steps: self.steps,
             notes: self.notes,
             choices: self.choices,
+            image: self.image,
             pool: self.pool,
         }
     }

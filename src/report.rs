@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use crate::apply::commands;
-use crate::facts::Facts;
-use crate::plan::image::Mode;
+use crate::facts::{Facts, Mode};
 use crate::plan::{Choice, Note, Plan, Refusal};
 use crate::status::Status;
 use crate::step::Step;
@@ -130,6 +129,12 @@ impl Report {
     /// Adds what became of the base image.
     pub fn with_image(&mut self, image: ImageReport) {
         self.image = Some(image);
+    }
+
+    /// What became of the base image, where anything did.
+    #[must_use]
+    pub fn image(&self) -> Option<&ImageReport> {
+        self.image.as_ref()
     }
 
     /// That of the process: the image's where only that did not work.
@@ -298,6 +303,8 @@ struct PlanDocument<'a> {
     open_end: bool,
     pool: Option<&'a str>,
     clones: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Mode>,
 }
 
 impl<'a> PlanDocument<'a> {
@@ -309,6 +316,7 @@ impl<'a> PlanDocument<'a> {
             open_end: plan.open_end,
             pool: plan.pool.as_deref(),
             clones: plan.clones,
+            image: plan.image,
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Setting up, and taking a set-up back: from the facts to the report.
 
+use std::cell::RefCell;
+
 use anyhow::Result;
 
 use crate::facts::Facts;
 use crate::host::Machine;
-use crate::journal::{self, Lock, NotLocked, Progress};
+use crate::journal::{self, Lock, NotLocked};
 use crate::plan::{plan, Approved, Goal, Plan, Refusal, SourceChoice, Yes};
-use crate::report::{Ending, Report};
+use crate::report::{Ending, ImageReport, Report};
 use crate::step::Step;
 use crate::ui::{Answer, Ui};
 
 mod earlier;
+mod image;
 mod migrate;
 mod run;
 
@@ -52,6 +55,10 @@ struct Setup<'a> {
     manner: &'a Manner,
     goal: Goal,
     migrating: Migrating,
+    /// Whether an earlier run did something about the base image.
+    images_matter: bool,
+    /// What became of fetching it.
+    image: RefCell<Option<ImageReport>>,
     report: Report,
 }
 
@@ -69,6 +76,8 @@ impl<'a> Setup<'a> {
             manner,
             goal,
             migrating: Migrating::default(),
+            images_matter: false,
+            image: RefCell::default(),
             report: Report::new(name),
         }
     }
@@ -84,6 +93,9 @@ impl<'a> Setup<'a> {
             Ok(ending) => ending,
             Err(error) => Ending::Refused(error.downcast::<Refusal>()?),
         };
+        if let Some(image) = self.image_report(&ending) {
+            self.report.with_image(image);
+        }
         Ok(self.report.ending(ending))
     }
 
@@ -114,15 +126,15 @@ impl<'a> Setup<'a> {
                 return Ok(Ending::Planned);
             }
             let open_end = planned.open_end;
-            let approved = self.consent(planned)?;
+            let Some(approved) = self.consent_or_choose(planned)? else {
+                continue;
+            };
             let lock = self.lock()?;
             let Some(facts) = self.unchanged(facts, &seen, approved.steps())? else {
                 self.ui.say("Something changed meanwhile; looking again.");
                 continue;
             };
-            let writer = lock.begin(approved.steps())?;
-            let fresh = vec![Progress::Pending; approved.steps().len()];
-            match self.run_forwards(facts, &lock, writer, &approved, &fresh) {
+            match self.run_both(facts, &lock, approved)? {
                 Some(Ending::Done) if open_end => nothing_more = Ending::Done,
                 Some(ending) => return Ok(ending),
                 None => self
@@ -137,7 +149,8 @@ impl<'a> Setup<'a> {
             Some(SourceChoice::At(path)) => Some(path.as_str()),
             _ => None,
         };
-        let facts = crate::look(self.machine, source)?;
+        let mut facts = crate::look(self.machine, source)?;
+        self.look_at_images(&mut facts)?;
         self.report.found(&facts);
         Ok(facts)
     }

@@ -8,11 +8,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{
-    root_of, Bytes, Config, Devices, Facts, Host, Incus, PackageManager, PackageSource, Pool,
-    PoolUser, Reference, Server,
+    root_of, Arrangement, Bytes, Config, Devices, Facts, Host, Incus, PackageManager,
+    PackageSource, Pool, PoolUser, Reference, Server,
 };
 
 mod expect;
+pub mod image;
 pub mod migration;
 mod words;
 
@@ -60,6 +61,23 @@ pub enum Step {
         device: String,
         from: Option<Config>,
         to: Option<Config>,
+    },
+    /// Arrange when the base image is fetched: what is written down, and the units.
+    ArrangeImage {
+        from: Option<Arrangement>,
+        to: Option<Arrangement>,
+    },
+    /// Fetch the base image and put it in place; the last step, and a run of its own.
+    FetchImage {
+        /// The variables that say which one.
+        wanted: Config,
+        /// The projects that do not have it yet.
+        projects: Vec<String>,
+        /// In the background, by a process that lives on.
+        detached: bool,
+    },
+    RemoveImage {
+        projects: Vec<String>,
     },
     /// A part of moving a container to another pool.
     Migrate {
@@ -156,6 +174,7 @@ pub enum Scope {
     Profiles,
     Instances,
     Projects,
+    Image,
 }
 
 impl Step {
@@ -199,6 +218,9 @@ impl Step {
                     .and_then(|devices| devices.get(device));
                 found == to.as_ref()
             }),
+            Self::ArrangeImage { to, .. } => image::arranged(to.as_ref(), facts),
+            Self::FetchImage { detached, .. } => image::fetched(*detached, facts),
+            Self::RemoveImage { projects } => image::removed(projects, facts),
             Self::Migrate { part, of } => migration::holds(*part, of, facts),
         }
     }
@@ -219,16 +241,22 @@ impl Step {
     #[must_use]
     pub fn blocked(&self, facts: &Facts) -> Option<String> {
         let server = match (&facts.incus, self) {
-            (_, Self::InstallPackages { .. } | Self::StartDaemon { .. }) => return None,
+            (
+                _,
+                Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::ArrangeImage { .. },
+            ) => return None,
             (Incus::Answering(server), _) => server,
             (Incus::Absent | Incus::Silent { .. }, _) => {
                 return Some("the Incus daemon does not answer".into())
             }
         };
         match self {
-            Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::HoldSpace { .. } => {
-                None
-            }
+            Self::InstallPackages { .. }
+            | Self::StartDaemon { .. }
+            | Self::HoldSpace { .. }
+            | Self::ArrangeImage { .. }
+            | Self::FetchImage { .. } => None,
+            Self::RemoveImage { projects } => image::remove_blocked(projects, facts),
             Self::CreatePool { pool } => server.pool(&pool.name).map(|found| {
                 format!(
                     "there is a {} pool named {} in state {}",
@@ -295,6 +323,16 @@ impl Step {
                 from: to.clone(),
                 to: from.clone(),
             }),
+            // What was only mended stays whole.
+            Self::ArrangeImage { from, to } if from == to => None,
+            Self::ArrangeImage { from, to } => Some(Self::ArrangeImage {
+                from: to.clone(),
+                to: from.clone(),
+            }),
+            Self::FetchImage { projects, .. } if !projects.is_empty() => Some(Self::RemoveImage {
+                projects: projects.clone(),
+            }),
+            Self::FetchImage { .. } | Self::RemoveImage { .. } => None,
             Self::Migrate { part, of } => migration::undo(*part, of),
         }
     }
@@ -320,6 +358,9 @@ impl Step {
                 part: Part::Loosen | Part::Tighten,
                 ..
             } => Scope::Projects,
+            Self::ArrangeImage { .. } | Self::FetchImage { .. } | Self::RemoveImage { .. } => {
+                Scope::Image
+            }
             Self::Migrate { .. } => Scope::Instances,
         }
     }

@@ -13,11 +13,13 @@ use crate::status::{pool_line, Status};
 use crate::step::Step;
 
 mod fetch;
+mod image;
 mod migrate;
 mod progress;
 mod steps;
 
 pub use fetch::Fetching;
+pub(crate) use image::afterwards;
 pub use steps::Steps;
 
 /// How much is said, and where.
@@ -38,6 +40,18 @@ pub enum Answer {
     Explain,
     /// Of the choices, the one that leaves things as they are.
     Leave,
+}
+
+impl Answer {
+    /// What a word means.
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "y" | "yes" => Some(Self::Yes),
+            "" | "n" | "no" => Some(Self::No),
+            "e" | "explain" | "?" => Some(Self::Explain),
+            _ => None,
+        }
+    }
 }
 
 impl Ui {
@@ -177,11 +191,9 @@ impl Ui {
                 let _ = writeln!(std::io::stderr());
                 return Answer::No;
             };
-            match line.trim().to_lowercase().as_str() {
-                "y" | "yes" => return Answer::Yes,
-                "" | "n" | "no" => return Answer::No,
-                "e" | "explain" | "?" => return Answer::Explain,
-                _ => {
+            match Answer::of(&line.trim().to_lowercase()) {
+                Some(answer) => return answer,
+                None => {
                     let _ = writeln!(std::io::stderr(), "Please type yes, no or explain.");
                 }
             }
@@ -283,7 +295,10 @@ impl Ui {
         match &report.ending {
             Ending::Nothing | Ending::Planned => {}
             Ending::Migrated(moved) => self.show_migrated(moved),
-            Ending::Done => self.show_done(report),
+            Ending::Done => {
+                self.show_done(report);
+                self.show_image_failed(report);
+            }
             Ending::Undone => self
                 .say("Taken back: what that run made is gone, and what it changed is as it was."),
             Ending::Refused(refusal) => self.error(&refusal.what, &refusal.hints),
@@ -351,7 +366,9 @@ impl Ui {
             ));
         }
         self.item("next", "incus launch images:debian/13 first");
-        self.item("image", "taos-setup --image lazy|now|background");
+        if let Some(words) = afterwards(report) {
+            self.item("image", words);
+        }
         self.item("look", "taos-setup status");
         self.item("undo", "taos-setup undo");
     }

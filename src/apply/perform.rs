@@ -48,6 +48,7 @@ pub fn commands(step: &Step) -> Vec<String> {
         },
         Step::HoldSpace { path, size, .. } => vec![shown(&fallocate(path, size.0))],
         Step::Migrate { part, of } => super::migrate::commands(*part, of),
+        _ if step.minds_image() => super::image::commands(step).unwrap_or_default(),
         _ => {
             let commands = incus::commands_of(step);
             let mut lines: Vec<String> = commands.run.iter().map(|argv| shown(argv)).collect();

@@ -45,7 +45,7 @@ pub enum ImageCommand {
 #[command(next_help_heading = "The base image")]
 pub struct ImageOptions {
     /// When to fetch it: with the first deploy, now, in the
-    /// background, or only when asked [default: as it is]
+    /// background, or only when asked [default: lazy]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub image: Option<When>,
 

@@ -33,7 +33,7 @@ pub struct Server {
     pub profiles: Vec<Profile>,
     pub instances: Vec<Instance>,
     pub networks: Vec<Network>,
-    /// Filled by a closer look only (`status`).
+    /// Filled where it matters whether the base image is here, and by a closer look (`status`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
     /// Filled by a look at instances that may be migrated.

@@ -14,7 +14,7 @@ use super::filesystems::{
 use super::{packages, Machine};
 use crate::facts::{
     Backing, Bytes, Config, Filesystem, Host, Ipv4Network, Os, Place, PlaceKind, SourceKind,
-    SourcePath, Zpool, TOOLS,
+    SourcePath, Trigger, Zpool, TOOLS,
 };
 
 /// Where daemons are that are in nobody's PATH.
@@ -57,6 +57,8 @@ pub fn probe(machine: &Machine, source: Option<&str>) -> Host {
             .iter()
             .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
             .collect(),
+        // Looked at by those who know it.
+        trigger: Trigger::default(),
         seed: seed(),
         os,
         tools,

@@ -2,6 +2,9 @@
 
 use crate::host::download::Trouble;
 use crate::plan::Refusal;
+use crate::report::ImageReport;
+
+use super::Fetch;
 
 /// How it ended.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl Ending {
         }
     }
 
-    pub(super) fn failed(error: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn failed(error: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Failed {
             error: error.into(),
             hints: vec![hint.into()],
@@ -79,6 +82,38 @@ impl From<anyhow::Error> for Ending {
         match error.downcast::<Refusal>() {
             Ok(refusal) => Self::Refused(refusal),
             Err(error) => Trouble::Other(error).into(),
+        }
+    }
+}
+
+impl From<Ending> for ImageReport {
+    fn from(ending: Ending) -> Self {
+        let (outcome, exit_code) = (ending.word(), ending.exit_code());
+        let (message, hints) = match ending {
+            Ending::Done(message) => (message, Vec::new()),
+            Ending::Refused(refusal) => (refusal.what, refusal.hints),
+            Ending::Failed { error, hints } => (error, hints),
+            Ending::Stopped => (
+                "stopped, as asked for".to_owned(),
+                vec!["to go on: taos-setup image fetch".to_owned()],
+            ),
+        };
+        Self {
+            outcome,
+            exit_code,
+            message,
+            hints,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Fetch> for ImageReport {
+    fn from(fetch: Fetch) -> Self {
+        Self {
+            fingerprint: fetch.fingerprint,
+            proof: fetch.proof,
+            ..fetch.ending.into()
         }
     }
 }

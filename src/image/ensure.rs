@@ -1,8 +1,9 @@
 //! What a deployer calls: whether the image is here, and if not, that it comes.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{bail, Context as _, Result};
 
 use crate::host::Machine;
 use crate::incus::images;
@@ -146,4 +147,29 @@ pub fn detach(machine: &Machine, wanted: &Wanted) -> Result<()> {
         child.wait().context("waiting for setsid")?;
     }
     Ok(())
+}
+
+/// As [`detach`], until it is seen to be at work.
+///
+/// # Errors
+/// If it cannot be started, or failed at once.
+pub fn detach_and_wait(machine: &Machine, wanted: &Wanted) -> Result<()> {
+    let path = &machine.paths.image_status;
+    let before = Progress::read(path);
+    detach(machine, wanted)?;
+    let begun = Instant::now();
+    while begun.elapsed() < machine.bounds.query {
+        let now = Progress::read(path);
+        match now.status {
+            Stage::Downloading | Stage::Importing | Stage::Done if now != before => return Ok(()),
+            Stage::Failed if now != before => {
+                bail!(
+                    "{}",
+                    now.error.unwrap_or_else(|| "it failed at once".into())
+                )
+            }
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+    bail!("the process that was started for it does not begin")
 }

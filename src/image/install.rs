@@ -286,12 +286,15 @@ impl Run<'_> {
     }
 
     /// As long as this lives no set-up run finds an instance that is about to go.
-    fn set_up_waits(&self) -> Result<Lock, Ending> {
+    fn set_up_waits(&self) -> Result<Option<Lock>, Ending> {
+        if self.set_up_waits {
+            return Ok(None);
+        }
         let begun = Instant::now();
         loop {
             let patience = self.machine.bounds.change;
             match Lock::acquire(&self.machine.paths.state, patience, || ()) {
-                Ok(lock) => return Ok(lock),
+                Ok(lock) => return Ok(Some(lock)),
                 Err(NotLocked::Held { .. }) if begun.elapsed() < self.machine.bounds.change => {
                     if self.machine.signals.stop_asked() {
                         return Err(Ending::Stopped);

@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::facts::{Arrangement, Config, Mode, Trigger};
 use crate::host::download::write_atomically;
 use crate::host::Machine;
-use crate::plan::image::{newcomers, Mode};
+use crate::plan::image::newcomers;
 
-use super::{Source, Wanted};
+use super::{Progress, Wanted};
 
 const SERVICE: &str = "taos-setup-image.service";
 const PATH: &str = "taos-setup-image.path";
 const SERVICE_UNIT: &str = include_str!("units/taos-setup-image.service");
 const PATH_UNIT: &str = include_str!("units/taos-setup-image.path");
 const UNITS: &str = "/etc/systemd/system";
+const UNITS_HERE: [(&str, &str); 2] = [(SERVICE, SERVICE_UNIT), (PATH, PATH_UNIT)];
 /// Where the shipped units expect things; what is elsewhere here is written into them.
 const PROGRAM: &str = "/usr/local/bin/taos-setup";
 const STATE: &str = "/var/lib/taos-setup/";
@@ -50,63 +52,138 @@ struct Chosen {
     before: BTreeSet<String>,
     /// Whether there was a first deploy.
     fired: bool,
+    /// As it is in the file for the service.
+    #[serde(default)]
+    environment: Config,
 }
 
-/// Writes down when the image is to be fetched, and arranges for it.  What it says is for people.
+/// How fetching the image is arranged here.
+#[must_use]
+pub fn trigger(machine: &Machine) -> Trigger {
+    // What is damaged is arranged anew.
+    let chosen = chosen(machine).ok().flatten();
+    let mode = chosen.as_ref().map(|chosen| chosen.mode);
+    let mode = mode.filter(|mode| *mode != Mode::Now);
+    let units = UNITS_HERE.iter().any(|(name, _)| unit(name).exists());
+    Trigger {
+        in_force: match mode {
+            None => false,
+            Some(Mode::Lazy) => {
+                are_current(machine) && is_enabled(SERVICE) && is_enabled(PATH) && waits(machine)
+            }
+            Some(Mode::Background) => are_current(machine) && is_enabled(SERVICE),
+            Some(Mode::Off | Mode::Now) => !(is_enabled(SERVICE) || is_enabled(PATH)),
+        },
+        mode,
+        environment: chosen.unwrap_or_default().environment,
+        units,
+        fetching: Progress::read(&machine.paths.image_status)
+            .status
+            .going_on(),
+        service_users: crate::host::service::users(),
+    }
+}
+
+/// Whether both units are as this version has them.  Which program they start is no matter, as
+/// long as it is there.
+fn are_current(machine: &Machine) -> bool {
+    let starts = |line: &&str| line.starts_with("Exec");
+    UNITS_HERE.iter().all(|(name, shipped)| {
+        let Ok(here) = std::fs::read_to_string(unit(name)) else {
+            return false;
+        };
+        let programs_there = here.lines().filter(starts).all(|line| {
+            let program = line
+                .split_once('=')
+                .and_then(|(_, it)| it.split(' ').next());
+            program.is_some_and(|path| Path::new(path).exists())
+        });
+        let shipped = fitted(machine, shipped);
+        let rest = here.lines().filter(|line| !starts(line));
+        programs_there && rest.eq(shipped.lines().filter(|line| !starts(line)))
+    })
+}
+
+fn is_enabled(name: &str) -> bool {
+    let target = if name == PATH { "paths" } else { "multi-user" };
+    unit(&format!("{target}.target.wants/{name}")).is_symlink()
+}
+
+/// Whether the path unit is at its post.
+fn waits(machine: &Machine) -> bool {
+    systemctl(machine, &["is-active", "--quiet", PATH]).is_ok()
+}
+
+/// What is run to bring an arrangement about, after files were written or before they go.
+#[must_use]
+pub fn commands(to: Option<&Arrangement>) -> Vec<String> {
+    let files = format!("{UNITS}/{SERVICE} {UNITS}/{PATH}");
+    let mut lines = vec![
+        format!("systemctl disable --now {PATH} {SERVICE}  # if they are there"),
+        format!("rm -f {files}"),
+    ];
+    if let Some(Mode::Lazy | Mode::Background) = to.map(|to| to.mode) {
+        let last = lines.len() - 1;
+        lines[last] = format!("# write {files}");
+    }
+    lines.push("systemctl daemon-reload".into());
+    match to.map(|to| to.mode) {
+        Some(Mode::Lazy) => {
+            lines.push(format!("systemctl enable {SERVICE}"));
+            lines.push(format!("systemctl enable --now {PATH}"));
+        }
+        Some(Mode::Background) => {
+            lines.push(format!("systemctl enable {SERVICE}"));
+            lines.push(format!("systemctl start --no-block {SERVICE}"));
+        }
+        _ => {}
+    }
+    lines
+}
+
+/// Writes down when the image is to be fetched, and hands it to systemd.  Whatever was arranged
+/// before is taken away first.
 ///
 /// # Errors
 /// If something cannot be written, or systemd refuses.
-pub fn set_mode(machine: &Machine, mode: Mode, wanted: &Wanted) -> Result<String> {
-    let systemd = Path::new("/run/systemd/system").is_dir();
+pub fn arrange(machine: &Machine, to: Option<&Arrangement>) -> Result<()> {
+    let was = chosen(machine).ok().flatten();
+    let Some(to) = to else {
+        return withdraw(machine);
+    };
+    take_units_away(machine, to.mode == Mode::Off)?;
     make_folder(machine)?;
-    let chosen = Chosen {
-        mode,
+    let mut chosen = Chosen {
+        mode: to.mode,
         before: containers(machine),
         fired: false,
+        environment: to.environment.clone(),
     };
-    let text = serde_json::to_vec(&chosen).context("encoding the mode")?;
-    let path = file(machine);
-    write_atomically(&path, &text, 0o600).with_context(|| format!("writing {}", path.display()))?;
-    if !systemd {
-        return Ok(match mode {
-            Mode::Lazy => "The base image is fetched with the first deploy that calls: taos-setup \
-                           image ensure --detach. (Without systemd nothing watches for it.)"
-                .into(),
-            Mode::Background => {
-                super::detach(machine, wanted)?;
-                "The base image is on its way: taos-setup image status --watch".into()
-            }
-            _ => off_words().into(),
-        });
+    if let Some(was) = was.filter(|was| was.mode == Mode::Lazy && to.mode == Mode::Lazy) {
+        // It has waited since then.
+        (chosen.before, chosen.fired) = (was.before, was.fired);
     }
-    disable(machine)?;
-    match mode {
-        Mode::Lazy | Mode::Background => {}
-        Mode::Now | Mode::Off => return Ok(off_words().into()),
-    }
+    write(&file(machine), &serde_json::to_vec(&chosen)?, 0o600)?;
     let environment = file(machine).with_file_name("environment");
-    let timeout = machine.bounds.query.as_secs().max(1);
-    let text = environment_of(wanted, timeout, |name| std::env::var(name).ok());
-    write_atomically(&environment, text.as_bytes(), 0o600)
-        .with_context(|| format!("writing {}", environment.display()))?;
-    for (name, unit) in [(SERVICE, SERVICE_UNIT), (PATH, PATH_UNIT)] {
-        let path = Path::new(UNITS).join(name);
-        write_atomically(&path, fitted(machine, unit).as_bytes(), 0o644)
-            .with_context(|| format!("writing {}", path.display()))?;
+    if to.mode == Mode::Off {
+        return remove(&environment);
+    }
+    write(&environment, lines_of(&to.environment).as_bytes(), 0o600)?;
+    for (name, shipped) in UNITS_HERE {
+        write(&unit(name), fitted(machine, shipped).as_bytes(), 0o644)?;
     }
     systemctl(machine, &["daemon-reload"])?;
     // After a reboot it goes on where it was.
     systemctl(machine, &["enable", SERVICE])?;
-    if mode == Mode::Background {
-        systemctl(machine, &["start", "--no-block", SERVICE])?;
-        return Ok("The base image is on its way: taos-setup image status --watch".into());
+    if to.mode == Mode::Lazy {
+        systemctl(machine, &["enable", "--now", PATH])
+    } else {
+        systemctl(machine, &["start", "--no-block", SERVICE])
     }
-    systemctl(machine, &["enable", "--now", PATH])?;
-    Ok("The base image is fetched when the first agent is deployed.".into())
 }
 
-fn off_words() -> &'static str {
-    "The base image is fetched when you ask for it: taos-setup image fetch"
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_atomically(path, bytes, mode).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Whether the service has something to do: it was asked for, or there was a first deploy.
@@ -164,34 +241,52 @@ pub(super) fn finished(machine: &Machine) {
     // What is left of it would only look and find nothing to do.
     let _ = disable(machine);
     let _ = std::fs::remove_file(file(machine));
+    let _ = std::fs::remove_file(file(machine).with_file_name("environment"));
 }
 
-/// Takes back what [`set_mode`] arranged.
-///
-/// # Errors
-/// If systemd refuses, or a file cannot be removed.
-pub fn withdraw(machine: &Machine) -> Result<()> {
-    disable(machine)?;
-    let units = [SERVICE, PATH].map(|name| Path::new(UNITS).join(name));
-    let own = ["mode.json", "environment"].map(|name| file(machine).with_file_name(name));
-    let mut removed = false;
-    for path in units.iter().chain(&own) {
-        match std::fs::remove_file(path) {
-            Ok(()) => removed |= units.contains(path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("removing {}", path.display()))
-            }
-        }
-    }
-    if removed {
-        systemctl(machine, &["daemon-reload"])?;
+/// Forgets what was chosen, and takes the units away.
+fn withdraw(machine: &Machine) -> Result<()> {
+    take_units_away(machine, true)?;
+    for name in ["mode.json", "environment"] {
+        remove(&file(machine).with_file_name(name))?;
     }
     Ok(())
 }
 
+/// Stops the units; with `files` they go altogether.
+fn take_units_away(machine: &Machine, files: bool) -> Result<()> {
+    let here = UNITS_HERE.map(|(name, _)| unit(name).exists());
+    if here == [false, false] {
+        return Ok(());
+    }
+    let systemd = Path::new("/run/systemd/system").is_dir();
+    if systemd && here == [true, true] {
+        systemctl(machine, &["disable", "--now", PATH, SERVICE])?;
+    }
+    if files {
+        for (name, _) in UNITS_HERE {
+            remove(&unit(name))?;
+        }
+        if systemd {
+            systemctl(machine, &["daemon-reload"])?;
+            // One that failed would be listed on; most did not.
+            let _ = systemctl(machine, &["reset-failed", SERVICE]);
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn disable(machine: &Machine) -> Result<()> {
-    let here = [SERVICE, PATH].map(|name| Path::new(UNITS).join(name).exists());
+    let here = UNITS_HERE.map(|(name, _)| unit(name).exists());
     if here == [true, true] && Path::new("/run/systemd/system").is_dir() {
         systemctl(machine, &["disable", "--now", PATH])?;
         // Without --now: it may be this very process.
@@ -225,6 +320,10 @@ fn make_folder(machine: &Machine) -> Result<()> {
         .with_context(|| format!("creating {}", folder.display()))
 }
 
+fn unit(name: &str) -> PathBuf {
+    Path::new(UNITS).join(name)
+}
+
 /// The names in the folder where Incus puts a link for each container.
 fn containers(machine: &Machine) -> BTreeSet<String> {
     let entries = std::fs::read_dir(machine.paths.incus.join("containers"));
@@ -246,36 +345,30 @@ fn fitted(machine: &Machine, unit: &str) -> String {
         .replace(INCUS, &folder(&machine.paths.incus))
 }
 
-/// Lines as systemd reads them, of what the environment of the person has and the options say.
-fn environment_of(
+/// What a fetch needs to know that sudo and systemd do not pass on, and which image is wanted.
+/// `variable` reads the environment of the person.
+#[must_use]
+pub fn environment_of(
     wanted: &Wanted,
     timeout: u64,
     variable: impl Fn(&str) -> Option<String>,
-) -> String {
-    let mut pairs: Vec<(String, String)> = PASSED_ON
+) -> Config {
+    let mut pairs: Config = PASSED_ON
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), variable(name)?)))
         .collect();
-    pairs.push(("TAOS_TIMEOUT".into(), timeout.to_string()));
-    match &wanted.source {
-        Source::Url(url) => pairs.push(("TAOS_IMAGE_URL".into(), url.to_string())),
-        Source::File(path) => pairs.push(("TAOS_IMAGE_FILE".into(), path.display().to_string())),
-    }
-    if let Some(digest) = &wanted.sha256 {
-        pairs.push(("TAOS_IMAGE_SHA256".into(), digest.to_string()));
-    }
-    if let Some(key) = &wanted.key {
-        pairs.push(("TAOS_IMAGE_KEY".into(), key.clone()));
-    }
-    if wanted.insecure {
-        pairs.push(("TAOS_IMAGE_INSECURE_NO_DIGEST".into(), "1".into()));
-    }
+    pairs.insert("TAOS_TIMEOUT".into(), timeout.to_string());
+    pairs.extend(wanted.variables());
+    pairs.retain(|_, value| !value.is_empty() && !value.contains('\n'));
+    pairs
+}
+
+/// Lines as systemd reads them.
+fn lines_of(environment: &Config) -> String {
     let mut text = String::new();
-    for (name, value) in pairs {
-        if !value.is_empty() && !value.contains('\n') {
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-            let _ = writeln!(text, "{name}=\"{value}\"");
-        }
+    for (name, value) in environment {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+        let _ = writeln!(text, "{name}=\"{value}\"");
     }
     text
 }
@@ -292,6 +385,7 @@ fn systemctl(machine: &Machine, words: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Source;
 
     #[test]
     fn the_service_gets_every_option_and_what_sudo_dropped() {
@@ -312,17 +406,17 @@ mod tests {
         };
         let digest = "a".repeat(64);
         assert_eq!(
-            environment_of(&wanted, 20, variable),
+            lines_of(&environment_of(&wanted, 20, variable)),
             format!(
-                "https_proxy=\"http://proxy:3128\"\nSSL_CERT_FILE=\"/etc/own.pem\"\n\
-                 TAOS_TIMEOUT=\"20\"\nTAOS_IMAGE_URL=\"https://example.org/x?a=b\"\n\
-                 TAOS_IMAGE_SHA256=\"{digest}\"\nTAOS_IMAGE_KEY=\"RWQ+\\\"\\\\\"\n\
-                 TAOS_IMAGE_INSECURE_NO_DIGEST=\"1\"\n"
+                "SSL_CERT_FILE=\"/etc/own.pem\"\nTAOS_IMAGE_INSECURE_NO_DIGEST=\"1\"\n\
+                 TAOS_IMAGE_KEY=\"RWQ+\\\"\\\\\"\nTAOS_IMAGE_SHA256=\"{digest}\"\n\
+                 TAOS_IMAGE_URL=\"https://example.org/x?a=b\"\nTAOS_TIMEOUT=\"20\"\n\
+                 https_proxy=\"http://proxy:3128\"\n"
             )
         );
         wanted.source = Source::File("/srv/x.tar.gz".into());
         wanted.insecure = false;
-        let text = environment_of(&wanted, 20, |_| None);
+        let text = lines_of(&environment_of(&wanted, 20, |_| None));
         assert!(text.contains("TAOS_IMAGE_FILE=\"/srv/x.tar.gz\""), "{text}");
         assert!(!text.contains("INSECURE"), "{text}");
     }

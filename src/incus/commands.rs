@@ -20,6 +20,9 @@ pub fn commands_of(step: &Step) -> Commands {
         Step::InstallPackages { .. }
         | Step::StartDaemon { .. }
         | Step::HoldSpace { .. }
+        | Step::ArrangeImage { .. }
+        | Step::FetchImage { .. }
+        | Step::RemoveImage { .. }
         | Step::Migrate { .. } => {}
         Step::CreatePool { pool } => {
             let mut argv = incus(&["storage", "create", &pool.name, &pool.driver]);

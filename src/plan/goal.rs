@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Bytes, Reference};
+use crate::facts::{Bytes, Config, Mode, Reference};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +26,20 @@ pub struct Goal {
     /// Give profile `default` a network card where it has none.
     pub network: bool,
     pub pins: Pins,
+    /// What is to become of the base image; none if it is no matter here.
+    pub image: Option<ImageGoal>,
+}
+
+/// When the base image is to be fetched, and which one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ImageGoal {
+    /// What somebody chose; by default what was chosen before, or else lazy.
+    pub mode: Option<Mode>,
+    /// Whether it was chosen with an option or a variable, so that nobody is asked.
+    pub fixed: bool,
+    /// The variables that say which image, and that a fetch needs; none where no image is
+    /// published for this machine.
+    pub environment: Option<Config>,
 }
 
 impl Default for Goal {
@@ -40,6 +54,7 @@ impl Default for Goal {
             beside: false,
             network: true,
             pins: Pins::default(),
+            image: None,
         }
     }
 }

@@ -3,7 +3,10 @@
 //!
 //! As everywhere in [`crate::plan`] nothing is read or changed here.
 
+pub use crate::facts::{image_projects as projects, Mode, ALIAS};
+
 mod answer;
+mod arrange;
 mod content;
 mod proof;
 mod proxy;
@@ -17,12 +20,9 @@ pub use content::{Compression, Entries, EntryKind, Metadata, NotAnImage, MAGIC};
 pub use proof::{digest_in_release, digest_of, signed, BadDigest, Digest, Proof};
 pub use proxy::Proxies;
 pub use room::{Need, Room, RESERVE};
-pub use store::{old_images, projects, Alias, Stored, Target};
+pub use store::{old_images, Alias, Stored, Target};
 pub use trigger::{is_scratch, newcomers};
 pub use url::{BadUrl, Url};
-
-/// The alias under which the taOS application looks for its base image.
-pub const ALIAS: &str = "taos-openclaw-base";
 
 /// Where the image is published: a release whose assets are replaced in place.
 const PUBLISHED: &str =
@@ -53,42 +53,6 @@ pub fn canonical(architecture: &str) -> &str {
     }
 }
 
-/// When the image is fetched.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Started by the first deploy.
-    #[default]
-    Lazy,
-    /// During set-up, with a bar.
-    Now,
-    /// By a service that begins at once.
-    Background,
-    /// Only when somebody asks for it by hand.
-    Off,
-}
-
-impl Mode {
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Lazy => "lazy",
-            Self::Now => "now",
-            Self::Background => "background",
-            Self::Off => "off",
-        }
-    }
-
-    /// What `TAOS_PREFETCH_BASE_IMAGE` asks for, as the application reads it.
-    #[must_use]
-    pub fn of_prefetch(value: &str) -> Option<Self> {
-        let wanted = ["1", "true", "yes"]
-            .iter()
-            .any(|word| value.trim().eq_ignore_ascii_case(word));
-        wanted.then_some(Self::Background)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,15 +73,5 @@ mod tests {
             assert!(url.starts_with("https://") && url.ends_with(end), "{url}");
         }
         assert_eq!(published("riscv64"), None);
-    }
-
-    #[test]
-    fn prefetching_is_asked_for_as_the_application_documents() {
-        for yes in ["1", "true", "YES", " True "] {
-            assert_eq!(Mode::of_prefetch(yes), Some(Mode::Background), "{yes}");
-        }
-        for no in ["", "0", "no", "false", "2"] {
-            assert_eq!(Mode::of_prefetch(no), None, "{no}");
-        }
     }
 }

@@ -163,6 +163,7 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
         notes: planner.notes,
         open_end: false,
         choices: Vec::new(),
+        image: None,
         pool: planner.pool,
         clones,
     })

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::facts::{
     root_of, Backing, Bytes, Config, Devices, Facts, Filesystem, Host, Incus, Instance, Network,
     Os, PackageManager, PackageSource, Packages, Place, PlaceKind, Pool, PoolUser, Profile,
-    Reference, Server, SourceKind, SourcePath,
+    Reference, Server, SourceKind, SourcePath, Trigger,
 };
 
 /// A machine in the making.
@@ -273,6 +273,7 @@ fn host() -> Host {
         source: None,
         ipv4_networks: Vec::new(),
         interfaces: ["lo", "enp1s0"].map(String::from).into(),
+        trigger: Trigger::default(),
         seed: 1,
     }
 }

@@ -8,6 +8,7 @@ mod consent;
 mod dir;
 mod existing;
 mod half;
+mod image;
 mod install;
 mod many;
 mod network;

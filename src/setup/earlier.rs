@@ -31,6 +31,7 @@ impl Setup<'_> {
                 ["nothing on this host was made by taos-setup, as far as its journal tells"],
             ));
         };
+        self.images_matter = record.steps.iter().any(Step::minds_image);
         // Another run may be writing this very record.
         let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
         let mut facts = self.look()?;
@@ -109,6 +110,10 @@ impl Setup<'_> {
         if let Some(of) = record.steps.iter().find_map(Step::migrates) {
             return self.go_on_migrating(record, of);
         }
+        let fetches = record.steps.iter().any(Step::fetches);
+        self.images_matter = record.steps.iter().any(Step::minds_image);
+        let looked = self.images_matter.then(|| self.look()).transpose()?;
+        let facts = looked.as_ref().unwrap_or(facts);
         // It may be no more cut short than at work.
         let lock = (!self.manner.dry_run).then(|| self.lock()).transpose()?;
         if matches!(facts.incus, Incus::Silent { .. }) && makes_sense_awake(record) {
@@ -153,6 +158,7 @@ impl Setup<'_> {
         Ok(
             match self.run_forwards(facts, &lock, writer, &whole, &record.progress) {
                 Some(Ending::Done) | None => None,
+                Some(other) if fetches => Some(self.not_fetched(other)),
                 other => other,
             },
         )
@@ -199,6 +205,7 @@ pub(super) fn plan_of(steps: Vec<Step>) -> Plan {
         notes: Vec::new(),
         open_end: false,
         choices: Vec::new(),
+        image: None,
         pool: None,
         clones: false,
     }

@@ -41,6 +41,8 @@ impl Setup<'_> {
                 also(&event);
                 show.event(event);
             },
+            fetch: &self.fetcher(lock),
+            images: approved.steps().iter().any(Step::minds_image),
         };
         let still_right = |facts: &Facts, rest: &[Step]| self.still_right(facts, rest);
         let _held = self.machine.signals.hold();
@@ -68,6 +70,8 @@ impl Setup<'_> {
             lock: lock.descriptor(),
             facts: &mut facts,
             watch: &|event: Event<'_>| show.event(event),
+            fetch: &self.fetcher(lock),
+            images: record.steps.iter().any(Step::minds_image),
         };
         let _held = self.machine.signals.hold();
         match applier.backwards(&record.steps, &record.progress, anyhow::anyhow!("{why}")) {
@@ -89,7 +93,12 @@ impl Setup<'_> {
         };
         // Installing may have started the daemon, too.
         let rest = rest.iter().filter(|step| !step.holds(facts));
-        plan(facts, &goal).is_ok_and(|plan| plan.steps.iter().eq(rest))
+        // Fetching the image is a run of its own.
+        let rest = rest.filter(|step| !step.fetches());
+        plan(facts, &goal).is_ok_and(|plan| {
+            let planned = plan.steps.iter().filter(|step| !step.fetches());
+            planned.eq(rest)
+        })
     }
 }
 

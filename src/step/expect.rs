@@ -3,7 +3,7 @@
 //! Used to look ahead (is the whole sequence possible?) and to show a plan for a daemon that does
 //! not answer yet.  After a step was really run the part it changes is read again.
 
-use super::{Owner, PoolPlace, PoolSpec, Step};
+use super::{image, Owner, PoolPlace, PoolSpec, Step};
 use crate::facts::{
     Backing, Bytes, Config, Devices, Facts, Incus, Network, Pool, PoolUser, Profile, Reference,
     Server,
@@ -12,6 +12,9 @@ use crate::facts::{
 impl Step {
     /// Changes `facts` into what they should be once the step is done.
     pub fn expect(&self, facts: &mut Facts) {
+        if let Self::ArrangeImage { to, .. } = self {
+            return image::expect_arranged(to.as_ref(), facts);
+        }
         match (self, &mut facts.incus) {
             (Self::InstallPackages { tools, .. }, incus) => {
                 for tool in tools {
@@ -34,7 +37,12 @@ impl Step {
 
     fn expect_of(&self, server: &mut Server) {
         match self {
-            Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::Migrate { .. } => {}
+            Self::InstallPackages { .. }
+            | Self::StartDaemon { .. }
+            | Self::ArrangeImage { .. }
+            | Self::FetchImage { .. }
+            | Self::Migrate { .. } => {}
+            Self::RemoveImage { projects } => image::expect_removed(projects, server),
             Self::CreatePool { pool } => server.pools.push(created(pool)),
             Self::DeletePool { pool } => server.pools.retain(|found| found.name != pool.name),
             Self::HoldSpace { pool, size, .. } => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DaemonStart, Owner, PoolPlace, PoolSpec, Step};
+use super::{image, DaemonStart, Owner, PoolPlace, PoolSpec, Step};
 use crate::facts::{root_of, Config, Devices, PackageManager};
 
 impl Step {
@@ -54,6 +54,9 @@ impl Step {
                 from,
                 to,
             } => describe_device(owner, device, from.as_ref(), to.as_ref()),
+            Self::ArrangeImage { .. } | Self::FetchImage { .. } | Self::RemoveImage { .. } => {
+                image::describe(self)
+            }
             Self::Migrate { part, of } => part.describe(of),
         }
     }
@@ -114,6 +117,9 @@ impl Step {
                 }
                 _ => "Launches that name no network take the one that the profile names.".into(),
             },
+            Self::ArrangeImage { .. } | Self::FetchImage { .. } | Self::RemoveImage { .. } => {
+                image::reason(self).into()
+            }
             Self::Migrate { part, .. } => part.reason().into(),
         }
     }
@@ -137,9 +143,10 @@ impl Step {
             ),
             Self::StartDaemon { .. } => "the daemon keeps running".into(),
             Self::HoldSpace { .. } => "goes with the pool".into(),
-            step => step
-                .undo()
-                .map_or_else(|| "nothing".into(), |undo| undo.describe()),
+            step => image::undo_words(step).unwrap_or_else(|| {
+                step.undo()
+                    .map_or_else(|| "nothing".into(), |undo| undo.describe())
+            }),
         }
     }
 }

@@ -53,7 +53,8 @@ impl<'a> Steps<'a> {
     }
 
     fn begin(&self, step: &Step) {
-        if self.ui.quiet {
+        // A fetch has a bar of its own.
+        if self.ui.quiet || step.fetches() {
             return;
         }
         let takes_long = matches!(

@@ -6,6 +6,7 @@ mod found;
 mod harness;
 mod image;
 mod image_fetch;
+mod image_plan;
 mod image_proxy;
 mod image_server;
 mod input;

@@ -235,6 +235,9 @@ fn the_plan_is_readable_in_60_columns() {
   2. give profile default a root disk on pool default
 
 No instance is touched.
+The base image comes when a deployer asks: taos-setup image
+ensure --detach (lazy). To change that, type now,
+background, off.
 Go ahead? yes / no / explain [no]: "
     );
     assert_fits(&session);
@@ -252,6 +255,9 @@ Go ahead? yes / no / explain [no]: "
      undo: take the root disk on pool default out of profile
            default
 
+The base image comes when a deployer asks: taos-setup image
+ensure --detach (lazy). To change that, type now,
+background, off.
 Go ahead? yes / no / explain [no]: "
     );
 

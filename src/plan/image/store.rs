@@ -29,20 +29,6 @@ pub struct Target {
     pub pool: Option<String>,
 }
 
-/// The projects in which the application may look: that of root, and those of the service's user,
-/// as far as they are there.
-#[must_use]
-pub fn projects(existing: &BTreeSet<String>, service_users: &[u32]) -> Vec<String> {
-    let of_users = service_users.iter().map(|uid| format!("user-{uid}"));
-    let mut found: Vec<String> = Vec::new();
-    for project in std::iter::once("default".to_owned()).chain(of_users) {
-        if existing.contains(&project) && !found.contains(&project) {
-            found.push(project);
-        }
-    }
-    found
-}
-
 /// What has to happen to the alias in a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Alias {
@@ -103,18 +89,6 @@ mod tests {
             aliases: aliases.iter().map(ToString::to_string).collect(),
             marked,
         }
-    }
-
-    #[test]
-    fn the_application_looks_in_two_projects() {
-        let existing: BTreeSet<String> = ["default", "user-1000", "user-1001", "other"]
-            .map(String::from)
-            .into();
-        assert_eq!(projects(&existing, &[]), ["default"]);
-        assert_eq!(
-            projects(&existing, &[1000, 1000, 1002]),
-            ["default", "user-1000"]
-        );
     }
 
     #[test]

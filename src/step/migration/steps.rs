@@ -43,6 +43,7 @@ impl Step {
     #[must_use]
     pub fn without_secrets(&self) -> Step {
         let mut step = self.clone();
+        crate::step::image::hide(&mut step);
         if let Self::Migrate { of, .. } = &mut step {
             of.was
                 .config
