@@ -76,7 +76,7 @@ fn identity(host: &Host) -> String {
 fn tree(host: &Host, name: &str) -> String {
     let pool = pool(host, name);
     host.sh(&format!(
-        "cd {POOLS}/{pool}/containers/{name}/rootfs; stat -c '%n %h %Y' one two many/three many; ls many | wc -l
+        "cd {POOLS}/{pool}/containers/{name}/rootfs; stat -c '%n %h %Y' one two many/three; stat -c '%n %Y' many; ls many | wc -l
          [ one -ef two ] && [ one -ef many/three ] && echo linked; lsattr two log | cut -c5,6; cat log
          cd {POOLS}/{pool}/containers-snapshots/{name}; for s in s1 s2; do stat -c '%n %h' $s/rootfs/two; ls $s/rootfs/many | wc -l; done"
     ))
