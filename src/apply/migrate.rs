@@ -55,6 +55,7 @@ pub(super) fn perform(
         Part::Check => work.check(),
         Part::DeleteStray => work.delete_stray(&of.copy),
         Part::Adopt => work.adopt(),
+        Part::Leave => Ok(()),
     };
     crate::journal::inherit(lock, false);
     result

@@ -107,6 +107,8 @@ pub enum Part {
     DeleteStray,
     /// Give what somebody's move left the name; what remains of the original is kept.
     Adopt,
+    /// Leave both as they are, if nothing was done yet.
+    Leave,
 }
 
 impl Migration {
@@ -327,7 +329,8 @@ pub(super) fn holds(part: Part, of: &Migration, facts: &Facts) -> bool {
         | Part::Unmove
         | Part::Check
         | Part::DeleteStray
-        | Part::Adopt => ways::holds(part, of, server),
+        | Part::Adopt
+        | Part::Leave => ways::holds(part, of, server),
     }
 }
 
@@ -405,7 +408,8 @@ pub(super) fn blocked(part: Part, of: &Migration, server: &Server) -> Option<Str
         | Part::Unmove
         | Part::Check
         | Part::DeleteStray
-        | Part::Adopt => ways::blocked(part, of, server),
+        | Part::Adopt
+        | Part::Leave => ways::blocked(part, of, server),
     };
     result.err()
 }
@@ -487,11 +491,12 @@ pub(super) fn undo(part: Part, of: &Migration) -> Option<Step> {
         Part::Loosen => Part::Tighten,
         Part::Record => Part::Forget,
         Part::Move => Part::Unmove,
+        Part::Adopt => Part::Leave,
         Part::Forget
         | Part::Unmove
         | Part::Check
         | Part::DeleteStray
-        | Part::Adopt
+        | Part::Leave
         | Part::Prove
         | Part::Tighten
         | Part::DeleteCopy

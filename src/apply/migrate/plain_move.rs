@@ -11,15 +11,16 @@ use sha2::{Digest as _, Sha256};
 
 use super::compare::{sync, visible, DAEMONS};
 use super::{words, Work};
+use crate::facts::Snapshot;
 use crate::host::tree::manifest::Manifest;
 use crate::host::tree::Difference;
 use crate::step::migration::MANIFEST_MARK;
 
-/// A container's own tree, and those of its snapshots by their names.
+/// A container's own tree, and its snapshots with theirs.
 #[derive(Serialize, Deserialize)]
 struct Written {
     own: Manifest,
-    snapshots: Vec<(String, Manifest)>,
+    snapshots: Vec<(Snapshot, Manifest)>,
 }
 
 impl Work<'_> {
@@ -33,18 +34,19 @@ impl Work<'_> {
         };
         let own = write_down(&self.volume(&of.from, &name.name))?;
         let mut snapshots = Vec::new();
-        for snapshot in &of.snapshots {
+        // Those that there are by now: a schedule may have taken one since.
+        let (there, _) = crate::incus::snapshots_of(self.machine, name)?;
+        for snapshot in there {
             let tree = self.snapshot(&of.from, &name.name, &snapshot.name);
-            snapshots.push((snapshot.name.clone(), write_down(&tree)?));
+            snapshots.push((snapshot, write_down(&tree)?));
         }
-        let paths = own.paths();
+        let (paths, count) = (own.paths(), snapshots.len());
         let text = serde_json::to_vec(&Written { own, snapshots }).context("writing JSON")?;
         let file = self.manifest();
         self.write_whole(&file, &text)
             .with_context(|| format!("writing {}", file.display()))?;
         self.machine.log.line(&format!(
-            "{name}: {paths} paths and {} snapshots are written down in {}",
-            of.snapshots.len(),
+            "{name}: {paths} paths and {count} snapshots are written down in {}",
             file.display()
         ));
         let original = self.server.instance(name).context("it is gone")?;
@@ -131,22 +133,25 @@ impl Work<'_> {
         visible(&tree)?;
         let mut lost = self.checked(&written.own, &tree, &name.to_string(), false)?;
         let (there, _) = crate::incus::snapshots_of(self.machine, name)?;
-        for snapshot in &of.snapshots {
-            let same = there.iter().find(|it| {
-                (&it.name, &it.created_at, &it.expires_at)
-                    == (&snapshot.name, &snapshot.created_at, &snapshot.expires_at)
-            });
-            if same.is_none() {
-                lost.push(format!("snapshot {} with its dates", snapshot.name));
-            }
-        }
         for (snapshot, manifest) in &written.snapshots {
-            let tree = self.snapshot(&of.to, &name.name, snapshot);
+            let name = &snapshot.name;
+            let dates = |it: &Snapshot| (it.created_at.clone(), it.expires_at.clone());
+            match there.iter().find(|it| it.name == *name) {
+                None => {
+                    lost.push(format!("snapshot {name}"));
+                    continue;
+                }
+                Some(found) if dates(found) != dates(snapshot) => {
+                    lost.push(format!("the dates of snapshot {name}"));
+                }
+                Some(_) => {}
+            }
+            let tree = self.snapshot(&of.to, &of.name.name, name);
             if !tree.exists() {
-                lost.push(format!("the files of snapshot {snapshot}"));
+                lost.push(format!("the files of snapshot {name}"));
                 continue;
             }
-            lost.extend(self.checked(manifest, &tree, &format!("{name}/{snapshot}"), true)?);
+            lost.extend(self.checked(manifest, &tree, &format!("{}/{name}", of.name), true)?);
         }
         if !lost.is_empty() {
             bail!(

@@ -65,6 +65,7 @@ pub fn commands(part: Part, of: &Migration) -> Vec<String> {
             "# every path of it is compared once more".into(),
             shown(&delete(of, &of.copy)),
         ],
+        Part::Leave => Vec::new(),
         Part::Adopt if of.kept.is_empty() => vec![
             shown(&rename(of, &of.copy, name)),
             edit(name, "its identity"),

@@ -191,7 +191,7 @@ mod tests {
             fs::write(tree.join("folder/same"), "same").unwrap();
             fs::write(tree.join("changed"), text).unwrap();
             fs::write(tree.join("backup.yaml"), text).unwrap();
-            std::os::unix::fs::symlink(text, tree.join("link")).unwrap();
+            std::os::unix::fs::symlink("folder", tree.join("link")).unwrap();
         }
         fs::write(other.join("more"), "more").unwrap();
         fs::write(other.join("big"), "0123456789").unwrap();
@@ -199,8 +199,7 @@ mod tests {
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(9);
         let file = fs::File::open(other.join("changed")).unwrap();
         file.set_modified(later).unwrap();
-        assert_eq!(listed(one, other, Newer::Counts), ["changed", "link"]);
-        // A link's own time is as it was made: in order, so the other tree's is later.
+        assert_eq!(listed(one, other, Newer::Counts), ["changed"]);
         assert!(listed(one, other, Newer::Passes).is_empty());
         fs::write(one.join(".big.aB3x9z"), "0x234").unwrap();
         fs::create_dir(one.join("only")).unwrap();

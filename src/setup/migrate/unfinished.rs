@@ -67,7 +67,17 @@ impl Setup<'_> {
                 Err(stuck) => return Ok(Some(stuck)),
             }
         } else {
-            lives || (begun && record.back.is_none())
+            let half = |step: &Step| {
+                let adopts = matches!(
+                    step,
+                    Step::Migrate {
+                        part: Part::Adopt,
+                        ..
+                    }
+                );
+                adopts && step.undo().is_some_and(|leave| !leave.holds(&facts))
+            };
+            lives || (begun && (record.back.is_none() || record.steps.iter().any(half)))
         };
         self.ui.say(&format!(
             "The migration of {} of {} was cut short. Before anything else it is {}.",

@@ -10,7 +10,7 @@ impl Step {
     pub fn goes_back(&self) -> bool {
         match self {
             Self::Migrate { part, of } => !match part {
-                Part::Tighten | Part::Check | Part::Adopt | Part::DeleteStray => true,
+                Part::Tighten | Part::Check => true,
                 // A plain move keeps nothing to go back to.
                 Part::Start => of.plain,
                 _ => false,

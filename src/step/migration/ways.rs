@@ -133,6 +133,10 @@ pub(super) fn holds(part: Part, of: &Migration, server: &Server) -> bool {
                     .moved(server)
                     .is_some_and(|moved| is_as(moved, record, &devices))
         }
+        // The original has its name, or it is what was left that is waiting for it.
+        Part::Leave => {
+            of.copied(server).is_some() && (of.from == of.to || of.original(server).is_some())
+        }
         _ => false,
     }
 }
@@ -180,6 +184,9 @@ pub(super) fn blocked(part: Part, of: &Migration, server: &Server) -> Result<(),
             (None, Some(_)) => Ok(()),
             _ => Err(format!("{} and {name} are not what was seen", of.copy)),
         },
+        Part::Leave => Err(format!(
+            "{name} has its name half; run this again, and it is finished"
+        )),
         _ => Ok(()),
     }
 }

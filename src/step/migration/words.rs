@@ -45,6 +45,7 @@ impl Part {
                 "delete {}, all of which {name} on pool {from} has, too",
                 of.copy
             ),
+            Self::Leave => format!("leave {} and {name} as they are", of.copy),
             Self::Adopt if of.kept.is_empty() => {
                 format!("let {} on pool {to} be {name} again", of.copy)
             }
@@ -91,7 +92,7 @@ impl Part {
                 "Hard links and flags, which a move loses, are made again, and so is the identity. \
                  What cannot be made again is said by name."
             }
-            Self::Forget | Self::Unmove => "A migration is taken back.",
+            Self::Forget | Self::Unmove | Self::Leave => "A migration is taken back.",
             Self::DeleteStray => {
                 "A move was cut short while it copied. Every path in this is compared once more \
                  before, and nothing is deleted that the original does not have."
