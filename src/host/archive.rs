@@ -176,7 +176,10 @@ mod tests {
     }
 
     fn image() -> Vec<u8> {
-        let metadata = format!("architecture: {}\n", std::env::consts::ARCH);
+        let metadata = format!(
+            "architecture: {}\nproperties: {{}}\n",
+            std::env::consts::ARCH
+        );
         let long = format!("rootfs/{}", "x/".repeat(100));
         tarball(&[
             ("metadata.yaml", &metadata),

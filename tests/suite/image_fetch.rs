@@ -23,7 +23,7 @@ fn image(length: usize) -> Vec<u8> {
         flate2::Compression::none(),
     ));
     let metadata = format!(
-        "architecture: {}\ncreation_date: 1\n",
+        "architecture: {}\ncreation_date: 1\nproperties: {{}}\n",
         std::env::consts::ARCH
     );
     let mut state = 1u64;

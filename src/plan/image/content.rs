@@ -1,6 +1,6 @@
 //! Whether a file is an image: its first bytes, the paths in it, its metadata.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -207,7 +207,7 @@ fn number(parts: &[&[u8]]) -> u64 {
 }
 
 /// What `metadata.yaml` says, as far as it matters here.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     pub architecture: String,
 }
@@ -216,9 +216,14 @@ impl Metadata {
     /// Reads it, for a host of an architecture.
     ///
     /// # Errors
-    /// If it cannot be read, or is for another architecture.
+    /// If it cannot be read, is for another architecture, or would end the daemon.
     pub fn read(text: &[u8], host: &str) -> Result<Self, NotAnImage> {
-        let metadata: Self = serde_yaml::from_slice(text)
+        #[derive(Deserialize)]
+        struct Document {
+            architecture: String,
+            properties: Option<BTreeMap<String, serde_yaml::Value>>,
+        }
+        let metadata: Document = serde_yaml::from_slice(text)
             .map_err(|error| NotAnImage(format!("its metadata.yaml cannot be read: {error}")))?;
         if canonical(&metadata.architecture) != canonical(host) {
             return Err(NotAnImage(format!(
@@ -226,7 +231,15 @@ impl Metadata {
                 metadata.architecture
             )));
         }
-        Ok(metadata)
+        // The daemon puts our mark among them, and panics where there is no place for it (6.0.4).
+        if metadata.properties.is_none() {
+            return Err(NotAnImage(
+                "its metadata.yaml has no properties, and Incus would crash over that".into(),
+            ));
+        }
+        Ok(Self {
+            architecture: metadata.architecture,
+        })
     }
 }
 
@@ -319,6 +332,12 @@ mod tests {
             "{error}"
         );
         assert!(Metadata::read(b"creation_date: 1\n", "x86_64").is_err());
+        let read = |text: &str| Metadata::read(text.as_bytes(), "x86_64");
+        assert!(read("architecture: x86_64\nproperties: {}\n").is_ok());
+        for none in ["", "properties:\n", "properties: null\n"] {
+            let error = read(&format!("architecture: x86_64\n{none}")).unwrap_err();
+            assert!(error.to_string().contains("no properties"), "{error}");
+        }
         assert!(Metadata::read(b"{{{", "x86_64").is_err());
     }
 }
