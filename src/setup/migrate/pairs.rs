@@ -12,7 +12,7 @@ use anyhow::{bail, Result};
 
 use super::super::Setup;
 use crate::apply::{Applier, Event};
-use crate::facts::Facts;
+use crate::facts::{Config, Facts};
 use crate::host::meter::Load;
 use crate::host::Machine;
 use crate::incus;
@@ -201,6 +201,8 @@ fn copy(machine: &Machine, lock: &Lock, run: &Approved) -> Result<()> {
         lock: lock.descriptor(),
         facts: &mut facts,
         watch: &|_| (),
+        fetch: &|_: &Config, _: bool| bail!("no image is fetched while a container is copied"),
+        images: false,
     };
     applier.first(run)
 }
