@@ -1,8 +1,10 @@
 //! Speaking Incus: questions as JSON in, changes as argument vectors out.
 
+use std::path::Path;
+
 use anyhow::{bail, Context as _, Result};
 
-use crate::facts::{Details, Facts, Incus, Reference, Server, Snapshot};
+use crate::facts::{Details, Facts, Incus, Instance, Reference, Server, Snapshot};
 use crate::host::command::CommandErrorKind;
 use crate::host::{tree, CommandError, Machine};
 use crate::step::Scope;
@@ -128,6 +130,7 @@ pub fn look_at(machine: &Machine, server: &mut Server, names: &[Reference]) -> R
         let (snapshots, backups) = snapshots_of(machine, name)?;
         let mut details = Details {
             busy: busy.contains(name),
+            missing: server.instance(name).map_or_else(Vec::new, missing),
             snapshots,
             backups,
             ..Details::default()
@@ -153,6 +156,18 @@ pub fn look_at(machine: &Machine, server: &mut Server, names: &[Reference]) -> R
 pub fn busy(machine: &Machine) -> Result<Vec<Reference>> {
     let path = "/1.0/operations?recursion=1&all-projects=true";
     read::busy(&ask(machine, path)?)
+}
+
+/// Disks of the host's whose source has to be there, and is not.
+fn missing(instance: &Instance) -> Vec<(String, String)> {
+    let devices = instance.record.expanded_devices.iter();
+    let sources = devices.filter_map(|(device, keys)| {
+        let is = |key: &str, value: &str| keys.get(key).is_some_and(|it| it == value);
+        let ours = is("type", "disk") && !keys.contains_key("pool") && !is("required", "false");
+        let source = keys.get("source").filter(|path| path.starts_with('/'))?;
+        (ours && !Path::new(source).exists()).then(|| (device.clone(), source.clone()))
+    });
+    sources.collect()
 }
 
 /// The snapshots of an instance, and the names of its backups.

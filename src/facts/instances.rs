@@ -43,6 +43,9 @@ pub struct Details {
     pub backups: Vec<String>,
     /// Whether an operation is at work on it.
     pub busy: bool,
+    /// Disks whose source on the host has to be there, and is not: device and path.
+    #[serde(default)]
+    pub missing: Vec<(String, String)>,
     /// Paths in it and its snapshots.
     pub paths: u64,
     /// What a copy takes until its hard links are made again, with its snapshots.

@@ -3,49 +3,8 @@
 use crate::support::{Host, Setup};
 use serde_json::Value;
 
-/// What a tree is, told by tools that are not under test: kinds, modes, owners, times, sizes, links, targets, bytes,
-/// attributes and flags, each path's hard links as the first of their names.
-fn tree(host: &Host, pool: &str, volume: &str) -> String {
-    host.sh(&format!(
-        r#"cd /var/lib/incus/storage-pools/{pool}/{volume}/rootfs
-        export LC_ALL=C
-        find . -mindepth 1 -printf '%P\0%y %m %U %G %T@ %s %n %l\0' | sed -z 's/^d\(.*\) [0-9]* [0-9]* $/d\1/' | paste -zd '|' - - | sort -z | sha256sum
-        find . -type f -print0 | sort -z | xargs -0 -r sha256sum -z | sort -z | sha256sum
-        find . -links +1 ! -type d -printf '%i %P\0' | sort -z | awk 'BEGIN {{ RS = ORS = "\0" }} {{ i = $1; sub(/^[0-9]+ /, ""); if (i in first) print first[i] "=" $0; else first[i] = $0 }}' | sort -z | sha256sum
-        find . ! -type l -print0 | sort -z | xargs -0 -r getfattr -h -d -m - --absolute-names -- 2>/dev/null | sha256sum
-        lsattr -Ra . 2>/dev/null | awk '{{ print ($1 ~ /i/), ($1 ~ /a/), $2 }}' | sort | sha256sum"#
-    ))
-}
-
-/// The tree that transfers are known to lose things of.
-fn make_hard_tree(host: &Host, name: &str) {
-    host.sh(&format!(
-        r#"cd /var/lib/incus/storage-pools/default/containers/{name}/rootfs; mkdir hard; cd hard
-        mkdir -p a/b/c d/e; echo one >a/one; ln a/one a/two; ln a/one d/e/three; ln -s nowhere dangling; ln dangling a/dangling
-        dd if=/dev/urandom of=big bs=1M count=32 status=none
-        truncate -s 50M sparse; printf x | dd of=sparse bs=1 seek=10000000 conv=notrunc status=none
-        printf y >hole; truncate -s 3M hole
-        echo caps >caps; setcap cap_net_raw,cap_sys_admin+ep caps; echo s >suid; chmod 6755 suid; mkdir sticky; chmod 1777 sticky
-        setfattr -n user.note -v "$(printf 'v\001w')" a/one; setfattr -n trusted.t -v 1 a/b
-        chown 1000:1000 d; chown -h 4242:17 dangling; chmod 0 big
-        echo fixed >fixed; echo grows >grows; mkdir frozen; echo in >frozen/in
-        mkfifo fifo; mknod null c 1 3; mknod disk b 7 99
-        python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('socket')"
-        echo nl >"$(printf 'new\nline')"; echo bad >"$(printf 'bad\377\376name')"; echo q >"it's \"so\""
-        path=deep; for i in $(seq 60); do path=$path/a-rather-long-folder-name; done; mkdir -p "$path"; echo end >"$path/end"
-        touch -d '1959-03-04 05:06:07.123456789' old; touch -d '2101-01-01 00:00:00.5' future
-        mkdir many; cd many; seq 1 2000 | xargs -n1 sh -c 'echo "$0 some words" >f$0'; cd ..
-        touch -h -d '1999-01-01' dangling; touch -d '2001-01-01' a
-        chattr +i fixed frozen; chattr +a grows"#
-    ));
-    host.sh(&format!(
-        "cd /var/lib/incus/storage-pools/default/containers/{name}/rootfs/hard
-         setfacl -m u:1234:r-- a/one; setfacl -d -m g:5:rwx d"
-    ));
-}
-
 /// An instance without what comes and goes with its runs, and without where it is.
-fn lasting(host: &Host, name: &str) -> Value {
+pub fn lasting(host: &Host, name: &str) -> Value {
     let mut it = host.query(&format!("/1.0/instances/{name}"));
     let config = it["config"].as_object_mut().expect("a configuration");
     config
@@ -64,7 +23,7 @@ fn lasting(host: &Host, name: &str) -> Value {
     it
 }
 
-fn snapshots(host: &Host, name: &str) -> Vec<[Value; 4]> {
+pub fn snapshots(host: &Host, name: &str) -> Vec<[Value; 4]> {
     let all = host.query(&format!("/1.0/instances/{name}/snapshots?recursion=1"));
     all.as_array()
         .expect("snapshots")
@@ -73,7 +32,7 @@ fn snapshots(host: &Host, name: &str) -> Vec<[Value; 4]> {
         .collect()
 }
 
-fn states(host: &Host) -> String {
+pub fn states(host: &Host) -> String {
     let mut lines: Vec<String> = host
         .incus(&[
             "list",
@@ -91,7 +50,7 @@ fn states(host: &Host) -> String {
 }
 
 /// A container `mary` with all that a container may have.
-fn furnished() -> Host {
+pub fn furnished() -> Host {
     let host = Host::start();
     let ids = "root:1000000:1000000000\nroot:1000:1";
     host.sh(&format!("printf '{ids}\n' | tee /etc/subuid >/etc/subgid"));
@@ -125,7 +84,7 @@ fn furnished() -> Host {
             &format!("environment.KEY_{number}=value {number} 's\""),
         ]);
     }
-    host.sh("mkdir -p /srv/shared; echo bound >/srv/shared/file");
+    host.sh("mkdir -p /srv/shared; cd /srv/shared; echo bound >file; echo mine >mine; chown 1000:1000 mine; chmod 666 mine");
     host.incus(&["stop", "mary", "--force"]);
     for device in [
         &[
@@ -150,10 +109,29 @@ fn furnished() -> Host {
     host
 }
 
+/// What the container's devices do for it, seen from inside and from the host: the bind mount with the owner that
+/// `raw.idmap` lets through, the environment, its card's address, the lease that the bridge gives it, and its proxy.
+fn what_works(host: &Host) -> String {
+    let inside = host.incus(&[
+        "exec",
+        "mary",
+        "--",
+        "sh",
+        "-c",
+        "busybox=/bin/busybox; cat /mnt/file; stat -c %u:%a /mnt/mine; echo written >>/mnt/mine
+         $busybox env | grep -c '^KEY_'; cat /sys/class/net/eth0/address
+         ip link set eth0 up; printf '#!/bin/sh\nexec echo lease $1 $ip\n' >/tmp/lease; $busybox chmod +x /tmp/lease
+         $busybox udhcpc -i eth0 -n -q -t 20 -T 1 -s /tmp/lease 2>/dev/null | grep bound
+         $busybox httpd -p 127.0.0.1:80 -h /mnt; rm /tmp/lease",
+    ]);
+    let answer = host.sh("python3 -c 'import urllib.request as it; print(it.urlopen(\"http://127.0.0.1:8080/file\").read())'");
+    format!("{inside}\n{answer}")
+}
+
 #[test]
 fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
     let host = furnished();
-    make_hard_tree(&host, "mary");
+    host.make_hard_tree("mary", 2000);
     host.incus(&["snapshot", "create", "mary", "taos-archive-1"]);
     host.incus(&["config", "set", "mary", "snapshots.expiry=3w"]);
     host.incus(&["snapshot", "create", "mary", "pre-framework-update-2"]);
@@ -163,6 +141,9 @@ fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
     host.incus(&["snapshot", "create", "mary", "s3"]);
     // Written to the moment of the stop, in place and within one second: the same size at the same time.
     host.sh("incus exec mary -- sh -c '(i=0; while :; do i=$((i+1)); printf %010d $i >/counter; done) </dev/null >/dev/null 2>&1 &'");
+    let works = what_works(&host);
+    assert_eq!(works.lines().nth(1), Some("1000:666"), "{works}");
+    assert!(works.contains("lease bound 10.99.0.50"), "{works}");
     let (before, dates) = (lasting(&host, "mary"), snapshots(&host, "mary"));
 
     let run = host
@@ -182,21 +163,16 @@ fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
     );
     host.incus(&["stop", "mary", "--force"]);
     assert_eq!(
-        tree(&host, "default", "containers/taos-kept-mary"),
-        tree(&host, "taos", "containers/mary")
+        host.tree("default", "containers/taos-kept-mary"),
+        host.tree("taos", "containers/mary")
     );
     for snapshot in ["taos-archive-1", "pre-framework-update-2", "s3"] {
         assert_eq!(
-            tree(
-                &host,
+            host.tree(
                 "default",
                 &format!("containers-snapshots/taos-kept-mary/{snapshot}")
             ),
-            tree(
-                &host,
-                "taos",
-                &format!("containers-snapshots/mary/{snapshot}")
-            ),
+            host.tree("taos", &format!("containers-snapshots/mary/{snapshot}")),
             "{snapshot}"
         );
     }
@@ -209,6 +185,7 @@ fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
 
     // What is written now goes back with it.
     host.incus(&["start", "mary"]);
+    assert_eq!(works, what_works(&host));
     host.incus(&["exec", "mary", "--", "sh", "-c", "echo since >/since"]);
     host.setup(&["migrate", "--rollback", "mary", "--yes"])
         .expect_code(0);
@@ -220,8 +197,8 @@ fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
     assert_eq!(dates, snapshots(&host, "mary"));
     host.incus(&["stop", "mary", "--force"]);
     assert_eq!(
-        tree(&host, "taos", "containers/taos-kept2-mary"),
-        tree(&host, "default", "containers/mary")
+        host.tree("taos", "containers/taos-kept2-mary"),
+        host.tree("default", "containers/mary")
     );
 
     host.setup(&["migrate", "--finish", "--yes"]).expect_code(3);

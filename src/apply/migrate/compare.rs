@@ -161,6 +161,9 @@ impl Work<'_> {
         let proven = self.make_whole();
         meter.end();
         proven?;
+        // What it was told is written must be so wherever it is started; a pool that cannot take it
+        // says so only now.
+        sync(&self.volume(&of.to, &of.copy))?;
         // Its owner may have started it again while it was copied; what counts is that it is
         // stopped now, and that this is what was compared.
         let original = self.server.instance(&of.name);

@@ -80,6 +80,15 @@ pub(super) fn obstacle(
             "wait until it is through (incus operation list), then run this again",
         );
     }
+    if let Some((device, source)) = details.missing.first() {
+        return refuse(
+            format!(
+                "{source}, the source of device {device} of {name}, is not there, and Incus takes \
+                 no such device"
+            ),
+            "bring it back, or let it be missing: incus config device set NAME DEVICE required=false",
+        );
+    }
     let uuid = instance.record.config.get("volatile.uuid");
     let twin = server.instances.iter().find(|other| {
         other.reference.name.starts_with("move-of-")

@@ -184,6 +184,14 @@ fn what_stands_in_the_way_is_said_and_refuses_the_call() {
             "operation",
         ),
         (
+            Box::new(move |it| {
+                details(it, |it| {
+                    it.missing = vec![("usb".into(), "/media/usb".into())];
+                });
+            }),
+            "/media/usb, the source of device usb",
+        ),
+        (
             Box::new(move |it| details(it, |it| it.snapshots = vec![snapshot(&["default"], true)])),
             "memory",
         ),

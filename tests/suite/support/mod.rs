@@ -13,11 +13,13 @@
 mod digest;
 mod pty;
 mod run;
+mod tree;
 mod wrapper;
 
 pub use digest::{assert_same, Digest};
 pub use pty::Session;
 pub use run::{Run, Setup};
+pub use tree::Tree;
 pub use wrapper::Rule;
 
 use std::fs;
