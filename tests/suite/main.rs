@@ -10,6 +10,7 @@ mod image_plan;
 mod image_proxy;
 mod image_server;
 mod input;
+mod install;
 mod migrate;
 mod migrate_asked;
 mod migrate_killed;
