@@ -1,4 +1,4 @@
-//! `scripts/install.sh` and `scripts/uninstall.sh`, on a host of their own, with a release whose program is a shell script.
+//! `scripts/install.sh`, `scripts/uninstall.sh`, and the examples in `docs/examples` that call the first.
 
 use std::fs;
 use std::path::Path;
@@ -21,10 +21,27 @@ struct Release<'h> {
 }
 
 impl<'h> Release<'h> {
-    fn make(host: &'h Host) -> Self {
+    /// One whose program is a shell script.
+    fn of_stub(host: &'h Host) -> Self {
         let share = host.share().join("release");
         fs::create_dir_all(share.join("tree")).expect("a folder");
         fs::write(share.join("tree/taos-setup"), STUB).expect("a program");
+        Self::around(host)
+    }
+
+    /// One with the program itself. What it says of its own lines when it panics is of no use there.
+    fn of_program(host: &'h Host) -> Self {
+        let share = host.share();
+        fs::create_dir_all(share.join("release/tree")).expect("a folder");
+        host.sh(&format!(
+            "cd {}; strip -o release/tree/taos-setup taos-setup",
+            share.display()
+        ));
+        Self::around(host)
+    }
+
+    fn around(host: &'h Host) -> Self {
+        let share = host.share().join("release");
         let release = Self {
             host,
             folder: share.to_str().expect("a plain path").to_owned(),
@@ -32,7 +49,9 @@ impl<'h> Release<'h> {
         };
         host.sh(&format!(
             "cd {0}; chmod 755 tree/taos-setup; mkdir tree/packaging; cp -r {SCRIPTS}/packaging/man {SCRIPTS}/packaging/completions tree/packaging
-             for name in x64 arm64; do tar -C tree -czf taos-setup-linux-$name.tar.gz .; done
+             cp {SCRIPTS}/install.sh .
+             tar -C tree -czf taos-setup-linux-x64.tar.gz .
+             ln taos-setup-linux-x64.tar.gz taos-setup-linux-arm64.tar.gz
              sha256sum *.tar.gz >SHA256SUMS
              setsid -f python3 -m http.server --bind 127.0.0.1 8123 >/dev/null 2>&1 </dev/null
              until curl -sf -o /dev/null http://127.0.0.1:8123/SHA256SUMS; do sleep 0.1; done",
@@ -90,7 +109,7 @@ fn refused(host: &Host, output: &Output, why: &str) {
 #[test]
 fn a_release_is_installed_if_it_is_whole_and_signed() {
     let host = Host::start();
-    let release = Release::make(&host);
+    let release = Release::of_stub(&host);
     let key = release.key();
     let url = "http://127.0.0.1:8123";
     let env = [
@@ -195,4 +214,71 @@ fn without_a_release_it_is_built() {
         "{said}"
     );
     assert!(host.file("/usr/local/share/man/man8/taos-setup.8").exists());
+}
+
+/// An example with this host's release in the place of the one that it names.
+fn example(name: &str, key: &str) -> String {
+    let path = format!("{}/docs/examples/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(path).expect("an example");
+    let there = text
+        .replace("https://example.org/taos-setup", "http://127.0.0.1:8123")
+        .replace("TAOS_SETUP_KEY=\n", &format!("TAOS_SETUP_KEY={key}\n"));
+    assert!(!there.contains("example.org"), "{there}");
+    there
+}
+
+#[test]
+fn the_examples_set_a_host_up() {
+    let host = Host::builder().online().daemon().start();
+    let release = Release::of_program(&host);
+    let share = host.share();
+    let verdict = || {
+        host.sh(&format!(
+            "{PROGRAM} status --json 2>/dev/null | grep -m1 verdict"
+        ))
+    };
+
+    let playbook = share.join("ansible.yml");
+    fs::write(&playbook, example("ansible.yml", "")).expect("a playbook");
+    // As root there is nothing to become, and sudo need not be here.
+    let play = |options: &str| {
+        host.sh(&format!(
+            "ansible-playbook -i localhost, -c local -e ansible_become=false -e ansible_python_interpreter=/usr/bin/python3 \\
+             -e taos_key={} {options} {} 2>&1",
+            release.key(),
+            playbook.display()
+        ))
+    };
+    let first = play("");
+    assert!(
+        first.contains("failed=0") && !first.contains("changed=0"),
+        "{first}"
+    );
+    assert!(verdict().contains("ready"), "{first}");
+    let second = play("");
+    assert!(
+        second.contains("changed=0 ") && second.contains("failed=0"),
+        "{second}"
+    );
+    host.sh(&format!(
+        "{PROGRAM} undo --yes 2>&1; ! [ -e /var/lib/incus/disks/default.img ]; rm {PROGRAM}"
+    ));
+
+    let config = share.join("cloud-init.yaml");
+    fs::write(&config, example("cloud-init.yaml", &release.key())).expect("a configuration");
+    // Only its code is needed here: installed, it would want to run at the next boot.
+    let said = host.sh(&format!(
+        "cd {}; chmod 755 .; apt-get download -q cloud-init >/dev/null 2>&1; dpkg-deb -x cloud-init_*.deb cloud
+         export PYTHONPATH=$PWD/cloud/usr/lib/python3/dist-packages
+         /usr/bin/python3 -m cloudinit.cmd.main schema --config-file cloud-init.yaml
+         /usr/bin/python3 -c 'import sys, yaml; from cloudinit.util import shellify; print(shellify(yaml.safe_load(sys.stdin)[\"runcmd\"]))' \\
+             <cloud-init.yaml >runcmd
+         sh runcmd 2>&1",
+        share.display()
+    ));
+    assert!(
+        said.contains("Valid") && said.contains("and the signature"),
+        "{said}"
+    );
+    assert!(verdict().contains("ready"), "{said}");
 }
