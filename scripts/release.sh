@@ -3,16 +3,19 @@
 # package, and for all of them install.sh, uninstall.sh, SHA256SUMS and its signature.
 #
 #   ./scripts/release.sh [ARCHITECTURE...]     default: x86_64 aarch64
+#   ./scripts/release.sh sign FOLDER           only signs what is there
 #
 # OUT=dist                     the folder; what an earlier release has put there is replaced
 # TAOS_RELEASE_URL=URL         where the files will be found; written into the release's own install.sh
 # TAOS_RELEASE_KEY=FILE        minisign's secret key, one without a password; SHA256SUMS is signed with it
 # TAOS_RELEASE_PUBLIC_KEY=KEY  the public one, that is written into the release's own install.sh
 # TAOS_RELEASE_TAG=v1.2.3      if given, it must be the version in Cargo.toml
-# TAOS_CROSS_ROOT=DIR          a Debian tree whose cargo builds for the other architecture (for want of a rustup target)
+# TAOS_CROSS_ROOT=DIR          a Debian tree whose cargo builds for the other architecture, where this machine's does not
 #
-# Needs no root, but for TAOS_CROSS_ROOT. What an architecture is built with, the first that there is: this machine's own
-# toolchain, a target of rustup and that architecture's gcc, TAOS_CROSS_ROOT. What cannot be built is an error.
+# Needs no root, but for TAOS_CROSS_ROOT, and to try the package. What an architecture is built with, the first that there is:
+# this machine's own toolchain, its target for that architecture with that architecture's gcc, TAOS_CROSS_ROOT. What cannot be
+# built is an error. Build on the oldest system that is to run it, or what comes out asks for a newer glibc than that has: Debian
+# 12 or Ubuntu 22.04. That is checked.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -48,8 +51,8 @@ build() { # build ARCHITECTURE
         say "$1: this machine's own toolchain, $(rustc --version)"
         cargo build --release --locked --bin taos-setup >&2
         binary=$target/release/taos-setup
-    elif command -v rustup >/dev/null && rustup target list --installed | grep -qx "$triple" && command -v "$linker" >/dev/null; then
-        say "$1: rustup's target $triple, linked by $linker"
+    elif command -v cargo >/dev/null && [ -d "$(rustc --print sysroot)/lib/rustlib/$triple/lib" ] && command -v "$linker" >/dev/null; then
+        say "$1: the target $triple of $(rustc --version), linked by $linker"
         env "CARGO_TARGET_$(tr a-z- A-Z_ <<<"$triple")_LINKER=$linker" "CC_${triple//-/_}=$linker" \
             cargo build --release --locked --bin taos-setup --target "$triple" >&2
         binary=$target/$triple/release/taos-setup
@@ -59,8 +62,8 @@ build() { # build ARCHITECTURE
         binary=$target/cross/$triple/release/taos-setup
     else
         die "Nothing here builds for $1." \
-            "With rustup: rustup target add $triple, and $linker (Debian: apt-get install gcc-${1/_/-}-linux-gnu)." \
-            "Or name a Debian tree that has cargo, $linker and the standard library for it: TAOS_CROSS_ROOT=DIR"
+            "It takes the standard library (rustup target add $triple) and $linker (Debian: apt-get install gcc-${1/_/-}-linux-gnu)." \
+            "Or name a Debian 12 tree that has them (there: rustc-web, cargo-web, libstd-rust-web-dev:$(debian_name "$1")): TAOS_CROSS_ROOT=DIR"
     fi
 }
 
@@ -90,10 +93,8 @@ build_in_tree() { # build_in_tree TRIPLE LINKER TARGET
 
 # --- checking ---
 
-# The newest version of glibc that it cannot do without. A weak symbol is one that it can.
-glibc_of() {
-    LC_ALL=C readelf --dyn-syms -W "$1" | awk '$5 != "WEAK"' | grep -oE '@GLIBC_[0-9.]+' | sed 's/@GLIBC_//' | sort -V | tail -n 1
-}
+# The newest version of glibc that it asks for. Weak symbols count: the loader refuses a version it does not know all the same.
+glibc_of() { LC_ALL=C readelf -VW "$1" | grep -oE 'Name: GLIBC_[0-9.]+' | sed 's/.*_//' | sort -V | tail -n 1; }
 
 check_binary() { # check_binary ARCHITECTURE
     local size glibc shown kind
@@ -107,7 +108,8 @@ check_binary() { # check_binary ARCHITECTURE
     [ -z "$(LC_ALL=C readelf -SW "$binary" | grep -F .symtab || true)" ] || die "$binary is not stripped."
     glibc=$(glibc_of "$binary")
     [ -n "$glibc" ] || die "Which glibc $binary needs cannot be told."
-    printf '%s\n%s\n' "$glibc" "$NEWEST_GLIBC" | sort -VC || die "$binary needs glibc $glibc; Debian 12 has $NEWEST_GLIBC."
+    printf '%s\n%s\n' "$glibc" "$NEWEST_GLIBC" | sort -VC || die "$binary needs glibc $glibc; Debian 12 has $NEWEST_GLIBC." \
+        "It is linked against too new a system: build on Debian 12 or Ubuntu 22.04, or in a tree of one of them (TAOS_CROSS_ROOT)."
     if shown=$(run_binary "$1"); then
         [ "$shown" = "taos-setup $version" ] || die "$binary says '$shown' and not 'taos-setup $version'."
     else
@@ -145,7 +147,7 @@ tarball() { # tarball ARCHITECTURE
     mkdir -p "$tree/packaging"
     install -m 0755 "$binary" scripts/uninstall.sh "$release_install" "$tree"
     cp -r scripts/packaging/man scripts/packaging/completions "$tree/packaging"
-    install -m 0644 LICENSE CHANGELOG.md README.md "$tree"
+    install -m 0644 LICENSE CHANGELOG.md README.md "$work/THIRD-PARTY.txt" "$tree"
     pack "$tree" "$out/$(asset_name "$1").tar.gz"
 }
 
@@ -162,8 +164,10 @@ debian_package() { # debian_package ARCHITECTURE
     install -D -m 0644 scripts/packaging/completions/taos-setup.zsh "$tree/usr/share/zsh/vendor-completions/_taos-setup"
     install -D -m 0644 scripts/packaging/completions/taos-setup.fish "$tree/usr/share/fish/vendor_completions.d/taos-setup.fish"
     mkdir -p "$tree/usr/share/doc/taos-setup" "$tree/DEBIAN"
+    gzip -9nc "$work/THIRD-PARTY.txt" >"$tree/usr/share/doc/taos-setup/THIRD-PARTY.txt.gz"
     debian_copyright >"$tree/usr/share/doc/taos-setup/copyright"
     debian_changelog | gzip -9n >"$tree/usr/share/doc/taos-setup/changelog.gz"
+    install -D -m 0644 scripts/packaging/lintian-overrides "$tree/usr/share/lintian/overrides/taos-setup"
     chmod -R u=rwX,go=rX "$tree"
     debian_control "$1" "$(du -k -s --apparent-size "$tree" | cut -f1)" >"$tree/DEBIAN/control"
     for script in scripts/packaging/debian/*; do install -m 0755 "$script" "$tree/DEBIAN"; done
@@ -173,11 +177,24 @@ debian_package() { # debian_package ARCHITECTURE
     package=$out/taos-setup_${version}_$(debian_name "$1").deb
     dpkg-deb --build --root-owner-group -Zxz "$tree" "$package" >/dev/null
     if command -v lintian >/dev/null; then
-        lintian --fail-on error,warning,info --tag-display-limit 0 "$package" >&2 || die "lintian has found something in $package."
+        lintian --allow-root --fail-on error,warning,info --tag-display-limit 0 "$package" >&2 || die "lintian has found something in $package."
         say "$1: lintian has found nothing in ${package##*/}"
     else
         say "$1: lintian is missing, ${package##*/} is not looked at"
     fi
+    try_package "$1"
+}
+
+# Installs and removes it in a private host that has a pool and a container, and a unit as the program writes it.
+try_package() { # try_package ARCHITECTURE
+    if [ "$(uname -m)" != "$1" ] || [ "$(id -u)" -ne 0 ] || ! command -v incus >/dev/null; then
+        say "$1: ${package##*/} is not tried: that takes root, Incus, and a machine of its kind"
+        return
+    fi
+    scripts/private-host.sh run --put "$package:/opt/taos-setup.deb" --put scripts/packaging/try-package.sh:/opt/try-package.sh -- \
+        /opt/try-package.sh "$version" >"$work/tried" 2>&1 </dev/null ||
+        { tail -n 30 "$work/tried" >&2; die "installing and removing $package went wrong."; }
+    say "$1: ${package##*/} is installed and removed; pools, containers and journals stay"
 }
 
 debian_control() { # debian_control ARCHITECTURE KIBIBYTES
@@ -208,8 +225,8 @@ debian_copyright() {
     cat <<END
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: taos-setup
-Comment: The program contains the libraries that Cargo.lock names, under the
- licences that scripts/deny.toml allows.
+Comment: The program contains the libraries that THIRD-PARTY.txt.gz beside
+ this file names, under the licences that it quotes.
 
 Files: *
 Copyright: $(sed -n 's/^Copyright (c) //p' LICENSE)
@@ -218,24 +235,19 @@ $(sed -e '1,/^Copyright/d' LICENSE | sed -e '/./,$!d' -e 's/^$/./' -e 's/^/ /')
 END
 }
 
-# The headings of CHANGELOG.md in Debian's form, which does not break lines by itself.
+# CHANGELOG.md in Debian's form, which allows no more than 80 columns.
 debian_changelog() {
-    awk -v maintainer="$MAINTAINER" '
-        function flush() { if (version != "") printf " -- %s  %s\n\n", maintainer, date }
-        /^## \[?[0-9]/ {
-            flush()
-            gsub(/[][]/, "")
-            version = $2
-            command = "LC_ALL=C date -u -R -d " $4
-            command | getline date
-            close(command)
-            printf "taos-setup (%s) unstable; urgency=medium\n\n", version
-        }
-        /^- / && version != "" { sub(/^- /, "  * "); print }
-        /^  [^ ]/ && version != "" { sub(/^  /, "    "); print }
-        /^$/ && version != "" && NR > 1 && !blank++ { }
-        END { flush() }
-    ' CHANGELOG.md | awk '/^ -- / { print "" } { print }'
+    python3 - "$MAINTAINER" <<'END'
+import re, sys, textwrap
+from datetime import datetime, timezone
+
+for version, day, text in re.findall(r"(?ms)^## (\d\S*) - (\S+)\n(.*?)(?=^## |\Z)", open("CHANGELOG.md").read()):
+    print(f"taos-setup ({version}) unstable; urgency=medium\n")
+    for point in re.findall(r"(?ms)^- (.*?)(?=^- |\Z)", text):
+        print(textwrap.fill(" ".join(point.split()), 78, initial_indent="  * ", subsequent_indent="    ", break_long_words=False))
+    date = datetime.fromisoformat(day).replace(tzinfo=timezone.utc)
+    print(f"\n -- {sys.argv[1]}  {date:%a, %d %b %Y %H:%M:%S} +0000\n")
+END
 }
 
 # What a script that came through a pipe cannot know by itself.
@@ -247,8 +259,9 @@ fill_in_install() {
     install -m 0755 "$release_install" scripts/uninstall.sh "$out"
 }
 
-sums() {
-    (cd "$out" && sha256sum -- *.tar.gz *.deb install.sh uninstall.sh >SHA256SUMS)
+sums() { (cd "$out" && sha256sum -- *.tar.gz *.deb install.sh uninstall.sh >SHA256SUMS); }
+
+sign() {
     if [ -n "${TAOS_RELEASE_KEY:-}" ]; then
         need minisign minisign
         minisign -S -s "$TAOS_RELEASE_KEY" -m "$out/SHA256SUMS" -x "$out/SHA256SUMS.minisig" -t "taos-setup $version" >/dev/null </dev/null
@@ -260,24 +273,32 @@ sums() {
 }
 
 main() {
-    local architecture architectures=("$@") binary version out work needed_glibc package release_install
+    local architecture architectures=("$@") binary version out needed_glibc package release_install
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    if [ "${1:-}" = sign ]; then
+        out=${2:?the folder of a release}
+        [ -n "${TAOS_RELEASE_KEY:-}" ] || die "There is nothing to sign with." "Name the secret key: TAOS_RELEASE_KEY=FILE"
+        sign
+        return
+    fi
     [ $# -gt 0 ] || architectures=(x86_64 aarch64)
     for architecture in "${architectures[@]}"; do
         [ -n "$(debian_name "$architecture")" ] || die "There is no release for $architecture: only for x86_64 and aarch64."
     done
     need dpkg-deb dpkg
     need readelf binutils
-    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    need python3 python3
     [ -z "${TAOS_RELEASE_TAG:-}" ] || [ "$TAOS_RELEASE_TAG" = "v$version" ] || die "The tag is $TAOS_RELEASE_TAG, and the version in Cargo.toml is $version."
-    grep -qE "^## \[?$version\]? - [0-9]{4}-[0-9]{2}-[0-9]{2}$" CHANGELOG.md || die "CHANGELOG.md says nothing of $version, or not when it was released."
+    grep -qE "^## $version - [0-9]{4}-[0-9]{2}-[0-9]{2}$" CHANGELOG.md || die "CHANGELOG.md says nothing of $version, or not when it was released."
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
     out=${OUT:-dist}
     mkdir -p "$out"
     out=$(readlink -e "$out")
-    work=$(mktemp -d)
+    work=$(mktemp -d) # not local: the trap outlives this function
     trap 'rm -rf "$work"' EXIT
     rm -f "$out"/taos-setup[-_]*.{tar.gz,deb} "$out"/{install.sh,uninstall.sh,SHA256SUMS,SHA256SUMS.minisig}
     fill_in_install
+    python3 scripts/packaging/licences.py notices >"$work/THIRD-PARTY.txt"
     for architecture in "${architectures[@]}"; do
         build "$architecture"
         check_binary "$architecture"
@@ -285,6 +306,7 @@ main() {
         debian_package "$architecture"
     done
     sums
+    sign
     (cd "$out" && ls -l -- * >&2)
 }
 

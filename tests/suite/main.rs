@@ -16,6 +16,7 @@ mod migrate_asked;
 mod migrate_killed;
 mod migrate_live;
 mod migrate_ways;
+mod pictures;
 mod prompts;
 mod status;
 mod support;
