@@ -105,10 +105,10 @@ def chart(figures, theme, title):
             parts.append(f'<text x="{left}" y="{y}" fill="{theme["text"]}">{escape(label)}</text>')
             y += 8
             parts.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="18" rx="4" fill="{theme[kind]}"/>')
-            times = "" if kind == "slow" else f"  ({median / medians[0]:.0%})" if median > medians[0] / 3 else f"  ({medians[0] / median:.0f} times faster)"
+            times = "" if kind == "slow" else f"({median / medians[0]:.0%})" if median > medians[0] / 3 else f"({medians[0] / median:.0f} times faster)"
             parts.append(
                 f'<text x="{left + length + 10:.1f}" y="{y + 14}" font-weight="700" fill="{theme["bold"]}">{seconds(median)}'
-                f'<tspan font-weight="400" fill="{theme["dim"]}">{times}</tspan></text>'
+                f'<tspan dx="8" font-weight="400" fill="{theme["dim"]}">{times}</tspan></text>'
             )
             y += 18
         y += 16
