@@ -4,6 +4,7 @@
 # RUNS=3         how often `time` is run; medians are printed
 # TAOS_SETUP     the binary (default: target/release/taos-setup)
 # BENCH_DIR      a folder on the disk to be measured, with 12 GB free (default: /var/tmp)
+# RESULTS        a file that gets every single figure (default: none is kept)
 # time:  a running container of 10,000 files and 600 MB, from dir to btrfs
 # space: three containers of one 500 MB image with 20 MB of their own each
 # many:  three running containers of 2,000 files and 240 MB each, copied two at a time and one at a time
@@ -26,7 +27,7 @@ fi
 private_host "$@"
 
 RUNS=${RUNS:-3}
-results=$BENCH_WORK/results failed=0
+results=${RESULTS:-$BENCH_WORK/results} failed=0
 rec() { printf '%s\t%s\n' "$1" "$2" >>"$results"; }
 of() { awk -F'\t' -v w="$1" '$1 == w { print $2 }' "$results" | median; }
 rootfs() { echo "$INCUS_DIR/storage-pools/dir/containers/$1/rootfs"; }

@@ -5,6 +5,7 @@
 # TAOS_SETUP     the binary (default: target/release/taos-setup, built if it is not there)
 # BENCH_IMAGE    an Incus image tarball for `launch` and `image` (default: one is made and kept in ~/.cache)
 # BENCH_DIR      a folder on the disk to be measured, with 12 GB free (default: /var/tmp)
+# RESULTS        a file that gets every single figure (default: none is kept)
 # BENCH_OPTIONS  `launch` on a pool made by hand with these mount options, instead of by taos-setup
 # Ends with 1 if a bound is not kept.
 # shellcheck disable=SC2317  # functions that `timed` is given
@@ -36,7 +37,7 @@ fi
 private_host "$@"
 
 RUNS=${RUNS:-5}
-results=$BENCH_WORK/results failed=0
+results=${RESULTS:-$BENCH_WORK/results} failed=0
 
 rec() { printf '%s\t%s\n' "$1" "${2:-$SECONDS_TAKEN}" >>"$results"; }
 of() { awk -F'\t' -v w="$1" '$1 == w { print $2 }' "$results" | median; }

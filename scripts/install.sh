@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Installs /usr/local/bin/taos-setup and runs it. Needs root; goes through sudo if it has to.
+# Installs /usr/local/bin/taos-setup with its man pages and completions, and runs it. Needs root; goes through sudo if it has to.
 #
 #   sudo ./scripts/install.sh [--] [ARGUMENTS FOR taos-setup]
+#   curl -fsSL <install.sh of a release> | sudo bash -s -- [ARGUMENTS FOR taos-setup]
 #   curl -fsSL <this file> | sudo TAOS_SETUP_GIT=<url> bash -s -- [ARGUMENTS FOR taos-setup]
 #
 # Where the program comes from; the first that is given or found:
-#   TAOS_SETUP_BIN=FILE   this binary
-#   TAOS_SETUP_SRC=DIR    a checkout: its target/release/taos-setup if newer than its sources, else it is built
-#   TAOS_SETUP_GIT=URL    a git repository: cloned into a temporary folder and built
-#   none of them          a binary `taos-setup` beside this script, else the checkout around this script
+#   TAOS_SETUP_BIN=FILE      this binary
+#   TAOS_SETUP_SRC=DIR       a checkout: its target/release/taos-setup if newer than its sources, else it is built
+#   TAOS_SETUP_RELEASE=URL   a release (https://, or a folder of this machine), if there is one for this machine
+#   TAOS_SETUP_GIT=URL       a git repository: its latest release if it is on GitHub and has one for this machine, else it is
+#                            cloned into a temporary folder and built
+#   none of them             a binary `taos-setup` beside this script, else the release that this script belongs to, else the
+#                            checkout around this script
+#
+# What comes from a release is checked against its SHA256SUMS, and that against its signature if a minisign key is given in
+# TAOS_SETUP_KEY or written down below. What does not pass is never installed, and nothing less is tried in its place.
 #
 # For building, a Rust toolchain is installed where none is new enough. Nothing else is installed here: Incus and its
 # tools are taos-setup's own business, and in its plan before anything happens.
@@ -16,6 +23,10 @@
 # All of it is in functions, and the last line calls main: half a download runs nothing.
 # scripts/test.sh sources this file for its functions.
 set -euo pipefail
+
+# scripts/release.sh fills these in, in the copy that goes with a release.
+readonly RELEASE_URL=''
+readonly RELEASE_KEY=''
 
 say() { printf '%s\n' "$*" >&2; } # stdout belongs to taos-setup, so that `install.sh -- --json` stays JSON
 
@@ -205,9 +216,9 @@ give_back() { # give_back STAMP DIR...
 
 # --- the program ---
 
-build() { # build CHECKOUT: sets `binary`
+build() { # build CHECKOUT: sets `binary` and `pages`
     local target=${CARGO_TARGET_DIR:-$1/target} status=0
-    binary=$target/release/taos-setup
+    binary=$target/release/taos-setup pages=$1/scripts/packaging
     if [ -x "$binary" ] && [ -z "$(find "$1/src" "$1/Cargo.toml" "$1/Cargo.lock" -newer "$binary" -print -quit)" ]; then
         say "Up to date: $binary"
         return
@@ -231,25 +242,117 @@ build_clone() { # build_clone URL: the clone lives in `scratch`
     CARGO_TARGET_DIR='' build "$scratch/taos-setup"
 }
 
-find_program() { # sets `binary`
+# --- a release ---
+
+release_asset() {
+    case $(uname -m) in
+    x86_64) echo taos-setup-linux-x64.tar.gz ;;
+    aarch64) echo taos-setup-linux-arm64.tar.gz ;;
+    esac
+}
+
+# fetch URL FILE: returns 44 if there is no such file. Plain HTTP only from this very machine.
+fetch() {
+    local protocols status=0 answer
+    doing="fetching $1"
+    case $1 in
+    /*)
+        [ -e "$1" ] || return 44
+        cp "$1" "$2"
+        return
+        ;;
+    https://*) protocols='=https' ;;
+    http://127.0.0.1[:/]* | http://localhost[:/]*) protocols='=http,https' ;;
+    *) die "$1 is neither https:// nor a path of this machine." ;;
+    esac
+    if ! command -v curl >/dev/null; then
+        [ "$(package_manager)" != apt-get ] || apt_get update
+        install_packages curl ca-certificates
+    fi
+    answer=$(curl -sSL --proto "$protocols" --retry 3 --connect-timeout 30 --fail -w '%{http_code}' -o "$2" -- "$1" </dev/null 2>"$scratch/curl") || status=$?
+    case $status:$answer in
+    0:*) ;;
+    22:404 | 22:410) return 44 ;;
+    *) die "Fetching $1 failed: $(tail -n 1 "$scratch/curl")" "Look at the network, and run the same command again." ;;
+    esac
+}
+
+check_signature() { # check_signature FOLDER KEY URL
+    doing="checking the signature of $3/SHA256SUMS"
+    if ! command -v minisign >/dev/null; then
+        [ "$(package_manager)" != apt-get ] || apt_get update
+        install_packages minisign
+    fi
+    minisign -V -q -P "$2" -m "$1/SHA256SUMS" -x "$1/SHA256SUMS.minisig" >&2 </dev/null ||
+        die "The signature of $3/SHA256SUMS is not good: nothing is installed." "Whoever put it there does not have the key. Tell those who publish it."
+}
+
+# from_release URL: sets `binary` and `pages`, in `scratch`; fails if there is no release for this machine.
+from_release() {
+    local url=${1%/} name key=${TAOS_SETUP_KEY:-${RELEASE_KEY:-}} folder=$scratch/release wanted
+    name=$(release_asset)
+    [ -n "$name" ] || return 1
+    mkdir -p "$folder"
+    if ! found fetch "$url/SHA256SUMS" "$folder/SHA256SUMS"; then return 1; fi
+    if [ -n "$key" ]; then
+        found fetch "$url/SHA256SUMS.minisig" "$folder/SHA256SUMS.minisig" || die "There is a key, and $url has no SHA256SUMS.minisig: nothing is installed."
+        check_signature "$folder" "$key" "$url"
+    fi
+    wanted=$(awk -v name="$name" '$2 == name { print $1 }' "$folder/SHA256SUMS")
+    [ -n "$wanted" ] || return 1
+    found fetch "$url/$name" "$folder/$name" || die "$url has no $name, which its SHA256SUMS names: nothing is installed."
+    doing="checking $name"
+    echo "$wanted  $folder/$name" | sha256sum --check --status --strict ||
+        die "$name from $url is not what SHA256SUMS says: nothing is installed." "It was damaged on its way, or somebody has changed it. Run the same command again; if it stays so, tell those who publish it."
+    tar -xzf "$folder/$name" --no-same-owner -C "$folder"
+    say "Checked: $name, by its SHA-256 digest${key:+ and the signature}"
+    binary=$folder/taos-setup pages=$folder/packaging
+}
+
+# Whether a fetch has found its file; any other failure has ended the script.
+found() {
+    local status=0
+    "$@" || status=$?
+    case $status in
+    0) ;;
+    44) return 1 ;;
+    *) failed "$status" "$*" ;;
+    esac
+}
+
+# Where the latest release of a repository is.
+release_of() {
+    local url=${1%/}
+    case $url in https://github.com/*/*) echo "${url%.git}/releases/latest/download" ;; esac
+}
+
+find_program() { # sets `binary`, and `pages` if there are man pages and completions
+    local release=${TAOS_SETUP_RELEASE:-}
+    if [ -z "$release" ] && [ -n "${TAOS_SETUP_GIT:-}" ]; then release=$(release_of "$TAOS_SETUP_GIT"); fi
     if [ -n "${TAOS_SETUP_BIN:-}" ]; then
         binary=$TAOS_SETUP_BIN
         if [ ! -f "$binary" ] || [ ! -x "$binary" ]; then die "TAOS_SETUP_BIN=$binary is not an executable file."; fi
     elif [ -n "${TAOS_SETUP_SRC:-}" ]; then
         [ -f "$TAOS_SETUP_SRC/Cargo.toml" ] || die "TAOS_SETUP_SRC=$TAOS_SETUP_SRC is not a checkout: it has no Cargo.toml."
         build "$(cd "$TAOS_SETUP_SRC" && pwd)"
+    elif [ -n "$release" ] && from_release "$release"; then
+        :
     elif [ -n "${TAOS_SETUP_GIT:-}" ]; then
+        [ -z "$release" ] || say "There is no release for this machine ($(uname -m)) at $release: building."
         build_clone "$TAOS_SETUP_GIT"
     elif [ -n "$here" ] && [ -f "$here/taos-setup" ] && [ -x "$here/taos-setup" ]; then
-        binary=$here/taos-setup
+        binary=$here/taos-setup pages=$here/packaging
+    elif [ -n "${RELEASE_URL:-}" ] && from_release "$RELEASE_URL"; then
+        :
     elif [ -n "$here" ] && [ -f "$here/../Cargo.toml" ]; then
         build "$(dirname "$here")"
     else
-        die "There is no taos-setup to install: this script has neither a binary nor a checkout beside it (it came through a pipe, or was copied out)." \
+        die "There is no taos-setup to install: no release${release:+ for this machine at $release}, and this script has neither a binary nor a checkout beside it." \
             "Say where it is, and run it again with one of:" \
-            "  TAOS_SETUP_BIN=FILE   a finished binary for this machine ($(uname -m))" \
-            "  TAOS_SETUP_SRC=DIR    a checkout of its source" \
-            "  TAOS_SETUP_GIT=URL    the git repository that this script comes from"
+            "  TAOS_SETUP_BIN=FILE      a finished binary for this machine ($(uname -m))" \
+            "  TAOS_SETUP_SRC=DIR       a checkout of its source" \
+            "  TAOS_SETUP_RELEASE=URL   where the files of a release are" \
+            "  TAOS_SETUP_GIT=URL       the git repository that this script comes from"
     fi
     doing="trying $binary"
     "$binary" --version </dev/null >/dev/null 2>&1 || die "$binary does not run on this machine ($(uname -m))." "Build it here: TAOS_SETUP_SRC=DIR"
@@ -267,8 +370,19 @@ install_program() { # install_program DESTINATION
     fi
 }
 
+# Man pages and completions, where every shell looks for what is local. scripts/uninstall.sh names them all again.
+install_pages() { # install_pages FOLDER
+    local share=/usr/local/share page
+    [ -d "$1/man" ] || return 0
+    doing="installing man pages and completions"
+    for page in "$1"/man/*.8; do install -D -m 0644 "$page" "$share/man/man8/${page##*/}"; done
+    install -D -m 0644 "$1/completions/taos-setup.bash" "$share/bash-completion/completions/taos-setup"
+    install -D -m 0644 "$1/completions/taos-setup.zsh" "$share/zsh/site-functions/_taos-setup"
+    install -D -m 0644 "$1/completions/taos-setup.fish" "$share/fish/vendor_completions.d/taos-setup.fish"
+}
+
 main() {
-    local here='' tried='' binary destination=/usr/local/bin/taos-setup
+    local here='' tried='' binary pages='' destination=/usr/local/bin/taos-setup
     if [ -f "${BASH_SOURCE[0]:-}" ]; then here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd); fi
     export HOME=${HOME:-/root}
     set -E
@@ -279,17 +393,19 @@ main() {
         need_sudo "./scripts/install.sh $*"
         keep_environment
         [ -z "$here" ] || exec sudo env "${kept[@]}" bash "$here/install.sh" "$@"
-        # Out of a pipe there is no file to run again: hand the functions over.
+        # Out of a pipe there is no file to run again: hand the functions over, and what is written down above them.
+        kept+=("TAOS_SETUP_RELEASE=${TAOS_SETUP_RELEASE:-$RELEASE_URL}" "TAOS_SETUP_KEY=${TAOS_SETUP_KEY:-$RELEASE_KEY}")
         exec sudo env "${kept[@]}" bash -euo pipefail -c "$(declare -f)"$'\nmain "$@"' install.sh "$@"
     fi
     [ "${1:-}" != -- ] || shift
 
-    say "This installs $destination (building it first if it has to), then runs: taos-setup ${*@Q}"
+    say "This installs $destination (from a release, or building it first if it has to), then runs: taos-setup ${*@Q}"
     scratch=$(mktemp -d)
     touch "$scratch/stamp"
     trap 'rm -rf "$scratch"' EXIT
     find_program
     install_program "$destination"
+    install_pages "$pages"
     rm -rf "$scratch" # exec runs no EXIT trap
 
     # Under `curl | bash` stdin is this script. The questions go to the terminal if there is one; otherwise taos-setup sees

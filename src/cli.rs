@@ -9,6 +9,8 @@ use taos_setup::plan::migrate::Wanted;
 use taos_setup::plan::{DriverChoice, Goal, Pins, PoolName, SourceChoice};
 use taos_setup::setup::{Asked, Manner, Migrating};
 
+#[cfg(test)]
+mod generated;
 mod image;
 
 pub use image::{ImageCommand, ImageOptions};
