@@ -43,6 +43,8 @@ long_files() { # reported, no failure: a module of this length wants to become a
 check formatting "cargo fmt --version" cargo fmt --check
 check clippy "cargo clippy --version" cargo clippy --quiet --locked --all-targets -- -D warnings
 check "shell scripts" "shellcheck --version" shellcheck -x scripts/**/*.sh .ci/run
+check workflows "actionlint -version" actionlint
+check "safety of workflows" "zizmor --version" zizmor --offline --quiet .github/workflows
 check layering true layering
 long_files
 

@@ -88,7 +88,8 @@ prepare() {
         command -v systemd-analyze >/dev/null || install_packages systemd
         # Either busybox does; they conflict with each other.
         command -v busybox >/dev/null || install_packages busybox-static
-        install_packages acl attr libcap2-bin python3 btrfs-progs dnsmasq-base shellcheck iproute2 util-linux mount e2fsprogs procps
+        install_packages acl attr libcap2-bin python3 btrfs-progs dnsmasq-base shellcheck iproute2 util-linux mount e2fsprogs procps \
+            mmdebstrap debian-archive-keyring zstd minisign
     fi
     install_incus
     ensure_toolchain .

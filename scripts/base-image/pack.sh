@@ -39,6 +39,16 @@ templates() {
     printf '127.0.0.1\tlocalhost\n127.0.1.1\t{{ container.name }}\n::1\tlocalhost ip6-localhost ip6-loopback\n' >"$work/templates/hosts.tpl"
 }
 
+# Each room leaves traces in the folders that it mounts something on.
+mount_points() {
+    local name
+    for name in dev proc sys run tmp var/tmp; do
+        rm -rf --one-file-system "${work:?}/tree/$name"
+        mkdir -m 755 "$work/tree/$name"
+    done
+    chmod 1777 "$work/tree"/{tmp,var/tmp}
+}
+
 # Nothing in it depends on when, where or by whom it is made: names are sorted, times are bounded, owners are numbers, and the
 # headers carry no process ids.
 pack() {
@@ -46,6 +56,7 @@ pack() {
     say "Packing, with zstd -$level"
     metadata >"$work/metadata.yaml"
     templates
+    mount_points
     # Far-away repetitions are found with a window of 128 MiB, which every zstd unpacks without being asked to.
     [ "$level" -lt 10 ] || long=(--long=27)
     tar -C "$work" --sort=name --numeric-owner --xattrs --xattrs-include='security.capability' --format=pax \
@@ -131,8 +142,8 @@ grew() { # grew MANIFEST
 
 # One list for all images of the folder, as the program looks for it beside them.
 sums() { # sums DIR
-    local signature=()
-    (cd "$1" && for image in "$ASSET"-linux-*.tar.gz; do [ ! -f "$image" ] || sha256sum "$image"; done) >"$1/SHA256SUMS"
+    local each signature=()
+    (cd "$1" && for each in "$ASSET"-linux-*.tar.gz; do [ ! -f "$each" ] || sha256sum "$each"; done) >"$1/SHA256SUMS"
     [ -s "$1/SHA256SUMS" ] || die "There are no images in $1."
     [ -n "$key" ] || return 0
     needs minisign minisign

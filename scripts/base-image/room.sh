@@ -81,15 +81,26 @@ open_container() {
     make_pool
     say "  importing what there is so far"
     metadata >"$work/metadata.yaml"
-    tar -C "$work" --numeric-owner --xattrs --xattrs-include='*' --transform 's,^tree,rootfs,S' -cf "$work/start.tar" metadata.yaml tree
+    templates
+    tar -C "$work" --numeric-owner --xattrs --xattrs-include='*' --transform 's,^tree,rootfs,S' -cf "$work/start.tar" metadata.yaml templates tree
     rm -rf "$work/tree"
     import_scratch "$work/start.tar"
     rm "$work/start.tar"
-    inc init "$scratch_image" "$BUILD" --storage "$BUILD" --no-profiles --quiet </dev/null >/dev/null
-    inc start "$BUILD" </dev/null
+    make_scratch
+    start_scratch
+}
+
+# Incus warns of what is meant: that it has no network.
+make_scratch() {
+    inc init "$scratch_image" "$BUILD" --storage "$BUILD" --no-profiles --quiet </dev/null >"$work/log" 2>&1 || { cat "$work/log" >&2 && return 1; }
+}
+
+# Up to the end of the boot, which empties /tmp on its way.
+start_scratch() {
+    inc start "$BUILD" --quiet </dev/null 2>"$work/log" || { cat "$work/log" >&2 && return 1; }
     # shellcheck disable=SC2016 # expanded inside
-    inc exec "$BUILD" -- sh -c 'for i in $(seq 600); do case $(systemctl is-system-running 2>/dev/null) in running|degraded) exit;; esac; sleep 0.1; done; exit 1' </dev/null ||
-        die "The container in which the image is to be finished does not come up."
+    inc exec "$BUILD" -- sh -c 'for i in $(seq 900); do case $(systemctl is-system-running 2>/dev/null) in running|degraded) exit;; esac; sleep 0.1; done; exit 1' </dev/null ||
+        die "A container made from the image does not come up within 90 seconds."
 }
 
 make_pool() {

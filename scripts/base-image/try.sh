@@ -18,9 +18,9 @@ try_image() { # try_image FILE
 launch_image() {
     make_pool
     import_scratch "$1"
-    inc init "$scratch_image" "$BUILD" --storage "$BUILD" --no-profiles --quiet </dev/null >/dev/null
+    make_scratch
     [ "$network" = none ] || inc config device add "$BUILD" eth0 nic network="$network" name=eth0 </dev/null >/dev/null
-    inc start "$BUILD" </dev/null
+    start_scratch
     [ "$network" = none ] || trust_as_host
 }
 
@@ -33,7 +33,8 @@ trust_as_host() {
     for authority in "${extra[@]}"; do
         inc file push "$authority" "$BUILD/usr/local/share/ca-certificates/" --mode 0644 --quiet </dev/null
     done
-    inc exec "$BUILD" -- update-ca-certificates </dev/null >/dev/null 2>&1
+    inc exec "$BUILD" --mode non-interactive -- update-ca-certificates </dev/null >"$work/log" 2>&1 ||
+        die "Trusting the authorities of this machine in the container failed: $(cat "$work/log")"
 }
 
 try_one() {

@@ -6,14 +6,8 @@ use std::process::{Command, Output};
 
 use crate::support::{Host, Setup};
 
-const BUILD: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/scripts/build-base-image.sh"
-);
-const CONTENTS: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/scripts/base-image/contents"
-);
+const BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/build-base-image.sh");
+const CONTENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/base-image/contents");
 
 /// Everything that the build's network is for, in a folder.
 struct Small {
@@ -25,7 +19,9 @@ struct Small {
 impl Small {
     /// Fetched on the machine, since a private host has no network.
     fn fetch() -> Self {
-        let npm = Command::new("npm").args(["config", "get", "registry"]).output();
+        let npm = Command::new("npm")
+            .args(["config", "get", "registry"])
+            .output();
         let node = npm.is_ok_and(|npm| String::from_utf8_lossy(&npm.stdout).starts_with("http"));
         let small = Self {
             folder: tempfile::Builder::new()
@@ -59,7 +55,11 @@ impl Small {
         }
         let mut lines: Vec<String> = whole
             .lines()
-            .filter(|line| line.split(' ').next().is_some_and(|word| kept.contains(&word)))
+            .filter(|line| {
+                line.split(' ')
+                    .next()
+                    .is_some_and(|word| kept.contains(&word))
+            })
             .map(Into::into)
             .collect();
         lines.push("packages systemd-sysv dbus ca-certificates".into());
@@ -88,7 +88,8 @@ impl Small {
     }
 
     fn build(&self, host: &Host, room: &str, out: &str, more: &[&str]) -> Output {
-        let (cache, contents, bake) = (self.path("cache"), self.path("contents"), self.path("bake"));
+        let (cache, contents, bake) =
+            (self.path("cache"), self.path("contents"), self.path("bake"));
         let out = host.share().join(out);
         let mut args = vec!["--in", room, "--level", "3", "--offline", text(&cache)];
         args.extend(["--contents", text(&contents), "--bake", text(&bake)]);
@@ -119,6 +120,33 @@ fn succeeded(what: &str, output: &Output) -> String {
     said
 }
 
+/// The list of digests is signed with a key, as for a release.
+fn sign(folder: &Path) {
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().expect("a pair of keys");
+    let key = folder.join("key");
+    let secret = pair.sk.to_box(None).expect("a secret key").to_string();
+    fs::write(&key, secret).expect("writing the key");
+    let signed = Command::new(BUILD)
+        .arg("sums")
+        .arg(folder)
+        .arg("--key")
+        .arg(&key)
+        .output();
+    succeeded("signing", &signed.expect("running the script"));
+    let list = fs::read(folder.join("SHA256SUMS")).expect("the list");
+    let signature = fs::read_to_string(folder.join("SHA256SUMS.minisig")).expect("a signature");
+    let signature = minisign::SignatureBox::from_string(&signature).expect("a signature");
+    minisign::verify(
+        &pair.pk,
+        &signature,
+        std::io::Cursor::new(list),
+        true,
+        false,
+        false,
+    )
+    .expect("a good signature");
+}
+
 /// The lines of the manifest of one kind: name and value.
 fn manifest(folder: &Path, kind: &str) -> Vec<(String, String)> {
     let file = fs::read_dir(folder)
@@ -144,9 +172,17 @@ fn nothing_left(host: &Host) {
         let words = format!("incus {list} --all-projects --format=csv -c {column}");
         assert_eq!(host.sh(&words), "", "{words}");
     }
-    assert_eq!(host.sh("incus storage list --format=csv | cut -d, -f1"), "default");
-    let left = host.sh(&format!("ls -d {}/taos-build.* 2>/dev/null || true", host.share().display()));
-    assert_eq!(left, "");
+    assert_eq!(
+        host.sh("incus storage list --format=csv | cut -d, -f1"),
+        "default"
+    );
+    no_work_left(host);
+}
+
+#[track_caller]
+fn no_work_left(host: &Host) {
+    let find = format!("find {} -name 'taos-build.*'", host.share().display());
+    assert_eq!(host.sh(&find), "");
 }
 
 #[test]
@@ -155,10 +191,17 @@ fn a_small_image_is_built_twice_alike_and_launches() {
     let host = Host::with_pool("dir");
     let name = format!(
         "taos-openclaw-base-linux-{}.tar.gz",
-        if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" }
+        if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "x64"
+        }
     );
 
-    succeeded("building in a container", &small.build(&host, "container", "one", &[]));
+    succeeded(
+        "building in a container",
+        &small.build(&host, "container", "one", &[]),
+    );
     nothing_left(&host);
     let one = host.share().join("one");
     let trims = manifest(&one, "trim");
@@ -166,36 +209,68 @@ fn a_small_image_is_built_twice_alike_and_launches() {
         let (_, kib) = trims.iter().find(|(trim, _)| trim == name).expect(name);
         kib.parse().expect("a number")
     };
-    assert!((3072..3500).contains(&recovered("source-maps")), "{trims:?}");
+    assert!(
+        (3072..3500).contains(&recovered("source-maps")),
+        "{trims:?}"
+    );
     assert!((2048..2500).contains(&recovered("typings")), "{trims:?}");
     for name in ["locales", "docs", "man-and-info"] {
         assert!(recovered(name) > 0, "{trims:?}");
     }
-    assert!(manifest(&one, "package").iter().any(|(name, _)| name == "systemd"));
-    host.sh(&format!("cd {} && sha256sum --quiet -c SHA256SUMS", one.display()));
+    assert!(manifest(&one, "package")
+        .iter()
+        .any(|(name, _)| name == "systemd"));
+    host.sh(&format!(
+        "cd {} && sha256sum --quiet -c SHA256SUMS",
+        one.display()
+    ));
 
     // Again, in the other room, with a budget that it cannot keep: the very same file, and not under its name.
     let refused = small.build(&host, "chroot", "two", &["--budget", "1"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("its budget is 1 MB"), "{said}");
-    assert!(said.contains("libraries") && said.contains("systemd"), "{said}");
+    assert!(
+        said.contains("libraries") && said.contains("systemd"),
+        "{said}"
+    );
     let two = host.share().join("two");
-    assert!(!two.join(&name).exists() && !two.join("SHA256SUMS").exists(), "{said}");
-    host.sh(&format!("cmp {}/{name} {}/{name}.too-large", one.display(), two.display()));
+    assert!(
+        !two.join(&name).exists() && !two.join("SHA256SUMS").exists(),
+        "{said}"
+    );
+    host.sh(&format!(
+        "cmp {}/{name} {}/{name}.too-large",
+        one.display(),
+        two.display()
+    ));
     nothing_left(&host);
 
     let contents = small.path("contents");
     let image = one.join(&name);
     succeeded(
         "the functional test",
-        &run(&host, &["test", text(&image), "--contents", text(&contents)]),
+        &run(
+            &host,
+            &["test", text(&image), "--contents", text(&contents)],
+        ),
     );
     nothing_left(&host);
 
-    host.run(&Setup::new(&["image", "fetch", "--image-file", text(&image)]))
-        .expect_code(0);
-    host.incus(&["launch", "taos-openclaw-base", "taos-agent-small", "--quiet"]);
+    sign(&one);
+    host.run(&Setup::new(&[
+        "image",
+        "fetch",
+        "--image-file",
+        text(&image),
+    ]))
+    .expect_code(0);
+    host.incus(&[
+        "launch",
+        "taos-openclaw-base",
+        "taos-agent-small",
+        "--quiet",
+    ]);
     let found = host.incus(&[
         "exec",
         "taos-agent-small",
@@ -204,7 +279,10 @@ fn a_small_image_is_built_twice_alike_and_launches() {
         "-c",
         "cat /etc/hooked; find / -xdev -name '*.js.map' -o -xdev -path '/var/log/hooked'",
     ]);
-    assert!(found.starts_with("systemd ") && found.lines().count() == 1, "{found}");
+    assert!(
+        found.starts_with("systemd ") && found.lines().count() == 1,
+        "{found}"
+    );
 }
 
 #[test]
@@ -226,5 +304,5 @@ fn a_build_that_lacks_something_says_what_and_touches_nothing() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
         assert!(said.contains(says), "{args:?}: {said}");
     }
-    assert_eq!(host.sh(&format!("ls -A {} | grep -v taos-setup", share.display())), "cache");
+    no_work_left(&host);
 }

@@ -4,11 +4,8 @@
 export DEBIAN_FRONTEND=noninteractive
 
 boot() {
-    for _ in $(seq 300); do
-        case $(systemctl is-system-running 2>/dev/null) in running | degraded) break ;; esac
-        sleep 0.2
-    done
     systemctl --failed --no-legend
+    systemctl --failed --plain --no-legend | cut -d' ' -f1 | xargs -r systemctl status --no-pager --full || true
     [ "$(systemctl is-system-running)" = running ]
     if [ -n "$NETWORK" ]; then
         for _ in $(seq 100); do ! getent hosts "$(cut -d/ -f3 <<<"$npm_config_registry")" >/dev/null || break; sleep 0.2; done

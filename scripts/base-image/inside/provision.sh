@@ -13,10 +13,12 @@ IPv6AcceptRA=yes
 [DHCPv4]
 ClientIdentifier=mac
 END
-systemctl enable systemd-networkd.service
-if [ -f /usr/lib/systemd/system/systemd-resolved.service ]; then systemctl enable systemd-resolved.service; fi
-# Containers cannot set the clock, trim a disk they do not have, or scrub it.
-systemctl mask systemd-timesyncd.service fstrim.timer e2scrub_all.timer e2scrub_reap.service 2>/dev/null
+systemctl enable --quiet systemd-networkd.service
+if [ -f /usr/lib/systemd/system/systemd-resolved.service ]; then systemctl enable --quiet systemd-resolved.service; fi
+# What a container cannot do, its host does: load modules, set the clock, trim and scrub disks.
+for unit in systemd-modules-load.service systemd-timesyncd.service fstrim.timer e2scrub_all.timer e2scrub_reap.service; do
+    [ ! -e "/usr/lib/systemd/system/$unit" ] || systemctl mask --quiet "$unit"
+done
 
 printf 'LANG=C.UTF-8\n' >/etc/locale.conf
 mkdir -p /etc/default && printf 'LANG=C.UTF-8\n' >/etc/default/locale
