@@ -103,7 +103,8 @@ make_work() {
 
 clear_away() {
     if [ -n "${child:-}" ]; then
-        kill "$child" 2>/dev/null || true
+        # unshare is deaf to anything less, and takes its namespace along.
+        kill -KILL "$child" 2>/dev/null || true
         wait "$child" || true
     fi
     leave_incus || say "Something of $BUILD is left in Incus; see above."
