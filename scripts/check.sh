@@ -43,10 +43,11 @@ long_files() { # reported, no failure: a module of this length wants to become a
 check formatting "cargo fmt --version" cargo fmt --check
 check clippy "cargo clippy --version" cargo clippy --quiet --locked --all-targets -- -D warnings
 check "shell scripts" "shellcheck --version" shellcheck -x scripts/**/*.sh scripts/packaging/debian/* .ci/run
+check workflows "actionlint -version" actionlint
 check layering true layering
 check pictures "python3 --version" scripts/pictures.sh check-drawn
 check licences "python3 --version" python3 scripts/packaging/licences.py check
-check workflows "zizmor --version" zizmor --offline --quiet .github/workflows
+check "safety of workflows" "zizmor --version" zizmor --offline --quiet .github/workflows
 long_files
 
 [ "$failures" -eq 0 ]

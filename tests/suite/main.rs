@@ -1,6 +1,7 @@
 //! Everything that is tested from outside, as one program: its tests share the machine's cores to the last, and what they
 //! share of code is built once.
 
+mod base_image;
 mod crash;
 mod found;
 mod harness;
