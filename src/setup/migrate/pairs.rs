@@ -12,7 +12,7 @@ use anyhow::{bail, Result};
 
 use super::super::Setup;
 use crate::apply::{Applier, Event};
-use crate::facts::Facts;
+use crate::facts::{Config, Facts};
 use crate::host::meter::Load;
 use crate::host::Machine;
 use crate::incus;
@@ -201,6 +201,9 @@ fn copy(machine: &Machine, lock: &Lock, run: &Approved) -> Result<()> {
         lock: lock.descriptor(),
         facts: &mut facts,
         watch: &|_| (),
+        // A copy that is made ahead fetches no image.
+        fetch: &|_: &Config, _: bool| bail!("no image is fetched beside a copy"),
+        images: false,
     };
     applier.first(run)
 }
