@@ -201,7 +201,8 @@ fn copy(machine: &Machine, lock: &Lock, run: &Approved) -> Result<()> {
         lock: lock.descriptor(),
         facts: &mut facts,
         watch: &|_| (),
-        fetch: &|_: &Config, _: bool| bail!("no image is fetched while a container is copied"),
+        // A copy that is made ahead fetches no image.
+        fetch: &|_: &Config, _: bool| bail!("no image is fetched beside a copy"),
         images: false,
     };
     applier.first(run)

@@ -168,7 +168,7 @@ fn of_two_the_lesser_is_deleted_only_if_the_other_has_all_of_it() {
     // Taken back only where nothing was done.
     let leave = of.step(Part::Adopt).undo().unwrap();
     assert!(leave.holds(&facts));
-    let half = beside(|server| mary(server).reference.name = "taos-kept-mary".into());
+    let half = beside(|server| server.instances[0].reference.name = "taos-kept-mary".into());
     assert!(!leave.holds(&half) && leave.blocked(&half).is_some());
     assert_eq!(
         (&*of.kept, &*of.from, &*of.to),
