@@ -14,6 +14,7 @@ mod migrate;
 mod migrate_asked;
 mod migrate_killed;
 mod migrate_live;
+mod migrate_setup;
 mod migrate_ways;
 mod prompts;
 mod status;
