@@ -4,7 +4,7 @@
 //! attributes (with ACLs and capabilities) and flags count; of files, where it is asked for, every
 //! byte.  Nothing here follows a link, opens what is no regular file, or writes to the first tree.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
