@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use taos_setup::facts::Bytes;
-use taos_setup::plan::migrate::Wanted;
+use taos_setup::plan::migrate::{Lossy, Wanted};
 use taos_setup::plan::{DriverChoice, Goal, Pins, PoolName, SourceChoice};
 use taos_setup::setup::{Asked, Manner, Migrating};
 
@@ -54,6 +54,18 @@ pub struct Cli {
     /// their own: mary,naira or project/mary or all
     #[arg(long, value_name = "NAMES", global = true)]
     pub pin: Option<Pins>,
+
+    /// Let this be lost when containers are moved or originals
+    /// deleted: backups, snapshot-size, root-size, subvolumes or
+    /// protection
+    #[arg(
+        long,
+        value_name = "WHAT",
+        global = true,
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    pub accept: Vec<Lossy>,
 
     /// How long the Incus daemon may take to answer a question
     #[arg(long, value_name = "SECONDS", default_value = "30", global = true,
@@ -146,6 +158,10 @@ pub struct MigrateOptions {
     #[arg(long, conflicts_with_all = ["to", "from"])]
     pub finish: bool,
 
+    /// Then delete this dir pool, if nothing at all uses it
+    #[arg(long, value_name = "POOL", conflicts_with_all = ["status", "rollback"])]
+    pub delete_old_pool: Option<PoolName>,
+
     /// Deal with a move-of-… that a plain move left which was cut
     /// short; move-of-1=mary if nothing tells its name
     #[arg(long, conflicts_with_all = ["to", "from", "all", "status", "rollback", "finish",
@@ -183,6 +199,7 @@ impl MigrateOptions {
             },
             all: self.all,
             as_it_was: self.as_it_was,
+            delete_old_pool: self.delete_old_pool.clone(),
             what: match (self.status, self.rollback, self.finish) {
                 _ if self.rescue => Asked::Rescue,
                 (true, ..) => Asked::Status,
@@ -228,9 +245,28 @@ pub struct PoolOptions {
     #[arg(long)]
     pub beside: bool,
 
+    /// Then move these containers to it, each down for seconds:
+    /// mary,naira or project/mary or all
+    #[arg(long, value_name = "NAMES", value_parser = to_migrate)]
+    pub migrate: Option<Wanted>,
+
     /// Leave networks and network cards alone
     #[arg(long = "no-network", action = ArgAction::SetFalse)]
     pub network: bool,
+}
+
+/// Names as they are given to `--migrate`; that each means one container is seen later.
+fn to_migrate(text: &str) -> Result<Wanted, String> {
+    let names: Vec<String> = text.split(',').map(str::to_owned).collect();
+    if text != "all" && names.iter().any(|name| name.is_empty() || name == "all") {
+        return Err(format!(
+            "not a list of containers: {text:?}; write mary,naira or project/mary or all"
+        ));
+    }
+    Ok(Wanted {
+        names: if text == "all" { Vec::new() } else { names },
+        ..Wanted::default()
+    })
 }
 
 /// A storage driver.
@@ -265,6 +301,7 @@ impl Cli {
             network: pool.network,
             pins: self.pin.clone().unwrap_or_default(),
             image: None,
+            migrate: pool.migrate.clone(),
         }
     }
 
@@ -274,8 +311,22 @@ impl Cli {
         Manner {
             yes: self.yes,
             dry_run: self.dry_run,
+            accept: self.accept.clone(),
             command: command.to_owned(),
         }
+    }
+
+    /// What the definition of the options cannot say: why this is wrong usage.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<clap::Error> {
+        let stray = self.command.is_some() && self.pool.migrate.is_some();
+        stray.then(|| {
+            let what =
+                "--migrate is for the set-up itself, and not for a command behind it; to move \
+                        containers alone: taos-setup migrate NAME…\n";
+            <Self as clap::CommandFactory>::command()
+                .error(clap::error::ErrorKind::ArgumentConflict, what)
+        })
     }
 
     #[must_use]
@@ -337,6 +388,19 @@ mod tests {
             &["--source", ""],
             &["--overcommit"],
             &["--pin", "mary,mary"],
+            &["--migrate", ""],
+            &["--migrate", "mary,"],
+            &["--migrate", "mary,all"],
+            &["migrate", "--migrate", "mary"],
+            &["--accept", "all"],
+            &["--accept", ""],
+            &[
+                "migrate",
+                "--rollback",
+                "mary",
+                "--delete-old-pool",
+                "default",
+            ],
             &["--timeout", "0"],
             &["frobnicate"],
             &["--image", "soon"],

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{bail, Context as _, Result};
 
-use crate::facts::{Details, Facts, Incus, Instance, Reference, Server, Snapshot};
+use crate::facts::{Bytes, Details, Facts, Incus, Instance, Reference, Server, Snapshot};
 use crate::host::command::CommandErrorKind;
 use crate::host::{tree, CommandError, Machine};
 use crate::step::Scope;
@@ -137,12 +137,7 @@ pub fn look_at(machine: &Machine, server: &mut Server, names: &[Reference]) -> R
         };
         if let Some(pool) = server.instance(name).and_then(|it| it.pool.as_deref()) {
             let folder = machine.paths.incus.join("storage-pools").join(pool);
-            for kind in ["containers", "containers-snapshots"] {
-                let tally = tree::tally(&folder.join(kind).join(volume_name(name)));
-                details.paths += tally.paths;
-                details.landing.0 += tally.bytes;
-                details.taken.0 += tally.own;
-            }
+            measure(&folder, &volume_name(name), &mut details);
         }
         server.details.insert(name.clone(), details);
     }
@@ -168,6 +163,37 @@ fn missing(instance: &Instance) -> Vec<(String, String)> {
         (ours && !Path::new(source).exists()).then(|| (device.clone(), source.clone()))
     });
     sources.collect()
+}
+
+/// Counts what lies in an instance's folders on a pool, as a copy will take it: its snapshots first, in their order.
+fn measure(pool: &Path, volume: &str, details: &mut Details) {
+    let mut landing = tree::Landing::default();
+    let snapshots = pool.join("containers-snapshots").join(volume);
+    let mut there = tree::folders(&snapshots);
+    for Snapshot { name, .. } in &details.snapshots {
+        landing.add(&snapshots.join(name));
+        if !there.remove(name.as_str()) {
+            details.torn_snapshots.push(name.clone());
+        }
+    }
+    details.torn_snapshots.extend(there);
+    let container = pool.join("containers").join(volume);
+    let before = landing.paths;
+    landing.add(&container);
+    details.paths = landing.paths;
+    details.own_paths = landing.paths - before;
+    details.landing = Bytes(landing.shared);
+    details.unshared = Bytes(landing.unshared);
+    details.largest = Bytes(landing.largest);
+    details.taken = Bytes(landing.taken);
+    details.subvolumes = landing.subvolumes;
+    details.nested = ["incus", "lxd"].iter().any(|it| {
+        container
+            .join("rootfs/var/lib")
+            .join(it)
+            .join("database")
+            .is_dir()
+    });
 }
 
 /// The snapshots of an instance, and the names of its backups.

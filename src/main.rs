@@ -17,6 +17,9 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(error) = cli.contradiction() {
+        error.exit();
+    }
     match run(&cli) {
         Ok(code) => code.into(),
         // Errors of steps are endings of a report; what arrives here came before any of them.

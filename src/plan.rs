@@ -39,6 +39,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What was noticed and is left alone.
     pub notes: Vec<Note>,
+    /// What is not kept, and that nobody said yes to yet.
+    pub losses: Vec<migrate::Loss>,
     /// Whether more is decided once the daemon answers, and asked for then.
     pub open_end: bool,
     /// Other things the person could choose, where there is a choice.
@@ -132,8 +134,9 @@ impl Plan {
     /// Turns a yes into the right to apply.
     ///
     /// # Errors
-    /// If the plan touches instances that the yes does not cover.
+    /// If the plan touches instances that the yes does not cover, or loses what nobody accepted.
     pub fn approve(self, yes: &Yes) -> Result<Approved, Refusal> {
+        self.nothing_is_lost()?;
         approve(self.steps, yes)
     }
 }
@@ -269,6 +272,7 @@ impl Planner {
             open_end: self.facts.server().is_none(),
             steps: self.steps,
             notes: self.notes,
+            losses: Vec::new(),
             choices: self.choices,
             image: self.image,
             pool: self.pool,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::apply::commands;
 use crate::facts::{Facts, Mode};
+use crate::plan::migrate::Loss;
 use crate::plan::{Choice, Note, Plan, Refusal};
 use crate::status::Status;
 use crate::step::Step;
@@ -299,6 +300,7 @@ struct Document<'a> {
 struct PlanDocument<'a> {
     steps: Vec<StepDocument>,
     notes: &'a [Note],
+    losses: &'a [Loss],
     choices: &'a [Choice],
     open_end: bool,
     pool: Option<&'a str>,
@@ -312,6 +314,7 @@ impl<'a> PlanDocument<'a> {
         Self {
             steps: plan.steps.iter().map(StepDocument::of).collect(),
             notes: &plan.notes,
+            losses: &plan.losses,
             choices: &plan.choices,
             open_end: plan.open_end,
             pool: plan.pool.as_deref(),

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::facts::Facts;
 use crate::host::Machine;
 use crate::journal::{self, Lock, NotLocked};
+use crate::plan::migrate::Lossy;
 use crate::plan::{plan, Approved, Goal, Plan, Refusal, SourceChoice, Yes};
 use crate::report::{Ending, ImageReport, Report};
 use crate::step::Step;
@@ -15,7 +16,10 @@ use crate::ui::{Answer, Ui};
 mod earlier;
 mod image;
 mod migrate;
+mod offer;
+mod old_pool;
 mod run;
+mod together;
 
 pub use earlier::unfinished;
 pub use migrate::{migrate, Asked, Migrating};
@@ -27,6 +31,8 @@ pub struct Manner {
     pub yes: bool,
     /// `--dry-run`: shows the plan and changes nothing.
     pub dry_run: bool,
+    /// `--accept`: what may be lost.
+    pub accept: Vec<Lossy>,
     /// The command as typed, for hints.
     pub command: String,
 }
@@ -37,7 +43,7 @@ pub struct Manner {
 /// If the machine cannot be read, or the journal not begun; refusals and failures of steps are
 /// endings of the [`Report`].
 pub fn set_up(machine: &Machine, ui: &Ui, goal: Goal, manner: &Manner) -> Result<Report> {
-    Setup::new("setup", machine, ui, goal, manner).report(Setup::set_up)
+    Setup::new("setup", machine, ui, goal, manner).report(Setup::set_up_and_offer)
 }
 
 /// Takes back what the last completed run made, if nobody uses it yet.
@@ -104,7 +110,7 @@ impl<'a> Setup<'a> {
         let mut nothing_more = Ending::Nothing;
         loop {
             let seen = journal::records(&self.machine.paths.state)?;
-            let facts = self.look()?;
+            let mut facts = self.look()?;
             if let Some(record) = unfinished(&seen) {
                 match self.go_on(&facts, record)? {
                     Some(ending) => return Ok(ending),
@@ -113,7 +119,7 @@ impl<'a> Setup<'a> {
                 continue;
             }
             self.ui.show_found(&facts);
-            let planned = plan(&facts, &self.goal)?;
+            let (planned, own) = self.plan_with_migrations(&mut facts)?;
             self.report.planned(&planned);
             if self.choose(&planned)? {
                 continue;
@@ -126,16 +132,30 @@ impl<'a> Setup<'a> {
                 return Ok(Ending::Planned);
             }
             let open_end = planned.open_end;
+            let losses = planned.losses.clone();
             let Some(approved) = self.consent_or_choose(planned)? else {
                 continue;
             };
+            let (approved, moves) = approved.split(own);
             let lock = self.lock()?;
             let Some(facts) = self.unchanged(facts, &seen, approved.steps())? else {
                 self.ui.say("Something changed meanwhile; looking again.");
                 continue;
             };
+            if own == 0 {
+                match self.move_along(&lock, moves, &losses)? {
+                    Some(ending) => return Ok(ending),
+                    None => continue,
+                }
+            }
             match self.run_both(facts, &lock, approved)? {
                 Some(Ending::Done) if open_end => nothing_more = Ending::Done,
+                Some(Ending::Done) if !moves.steps().is_empty() => {
+                    nothing_more = Ending::Done;
+                    if let Some(ending) = self.move_along(&lock, moves, &losses)? {
+                        return Ok(ending);
+                    }
+                }
                 Some(ending) => return Ok(ending),
                 None => self
                     .ui
@@ -157,7 +177,10 @@ impl<'a> Setup<'a> {
 
     /// Where there is a choice and somebody to choose, asks; whether that asks for another plan.
     fn choose(&mut self, planned: &Plan) -> Result<bool> {
-        let ask = self.ui.interactive() && !self.manner.yes && !self.manner.dry_run;
+        let ask = self.ui.interactive()
+            && !self.manner.yes
+            && !self.manner.dry_run
+            && self.goal.migrate.is_none();
         if !ask || planned.choices.is_empty() {
             return Ok(false);
         }
@@ -170,7 +193,8 @@ impl<'a> Setup<'a> {
     }
 
     /// Asks, or takes the options for an answer.
-    fn consent(&self, planned: Plan) -> Result<Approved, Refusal> {
+    fn consent(&self, mut planned: Plan) -> Result<Approved, Refusal> {
+        planned.accept(|loss| self.manner.accept.contains(&loss.kind));
         if self.manner.yes {
             return planned.approve(&Yes::Option(self.goal.pins.clone()));
         }
@@ -188,11 +212,21 @@ impl<'a> Setup<'a> {
         }
         loop {
             match self.ui.ask() {
-                Answer::Yes => return planned.approve(&Yes::Typed),
+                Answer::Yes => return self.typed_yes(planned),
                 Answer::Explain => self.ui.explain(&planned),
                 Answer::No | Answer::Leave => return Err(declined()),
             }
         }
+    }
+
+    /// After a yes to the plan: asks about each loss on its own.
+    fn typed_yes(&self, mut planned: Plan) -> Result<Approved, Refusal> {
+        planned.accept(|loss| self.manner.accept.contains(&loss.kind));
+        planned.accept(|loss| self.ui.confirm(&loss.what, "Let that be lost?"));
+        if !planned.losses.is_empty() {
+            return Err(declined());
+        }
+        planned.approve(&Yes::Typed)
     }
 
     /// The facts to go by, unless they ask for another plan than the one that was approved:

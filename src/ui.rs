@@ -12,6 +12,7 @@ use crate::report::{Ending, Report};
 use crate::status::{pool_line, Status};
 use crate::step::Step;
 
+mod confirm;
 mod fetch;
 mod image;
 mod migrate;
@@ -170,6 +171,15 @@ impl Ui {
             if let Some(hint) = &note.hint {
                 self.print(&self.wrapped(hint, "    ", "    "));
             }
+        }
+        for loss in &plan.losses {
+            let text = format!("NOT KEPT: {}", loss.what);
+            self.print(&self.wrapped(&text, "  ! ", "    "));
+            let hint = format!(
+                "unattended: --accept {}; to keep it: {}",
+                loss.kind, loss.hint
+            );
+            self.print(&self.wrapped(&hint, "    ", "    "));
         }
         if !plan.steps.is_empty() {
             self.print("");

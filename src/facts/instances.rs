@@ -48,9 +48,22 @@ pub struct Details {
     pub missing: Vec<(String, String)>,
     /// Paths in it and its snapshots.
     pub paths: u64,
-    /// What a copy takes until its hard links are made again, with its snapshots.
+    /// Paths in it alone: what is compared while it is stopped.
+    pub own_paths: u64,
+    /// What a copy takes until its hard links are made again, with its snapshots, where what they have in common is
+    /// there once.
     pub landing: Bytes,
     /// What becomes free on its pool once it is deleted.
     #[serde(default)]
     pub taken: Bytes,
+    /// The same where each snapshot is a folder of its own.
+    pub unshared: Bytes,
+    /// The largest of it and its snapshots, as a quota on each of them counts it.
+    pub largest: Bytes,
+    /// Subvolumes in it that are not Incus's own.
+    pub subvolumes: Vec<String>,
+    /// Snapshots that the database has and the pool has not, or the other way round.
+    pub torn_snapshots: Vec<String>,
+    /// Whether an Incus or LXD of its own was set up in it.
+    pub nested: bool,
 }

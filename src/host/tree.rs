@@ -4,7 +4,7 @@
 //! attributes (with ACLs and capabilities) and flags count; of files, where it is asked for, every
 //! byte.  Nothing here follows a link, opens what is no regular file, or writes to the first tree.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -19,11 +19,13 @@ use super::Meter;
 
 mod beyond;
 mod compare;
+mod landing;
 pub mod manifest;
 mod mend;
 mod xattrs;
 
 pub use beyond::{beyond, Newer};
+pub use landing::{folders, Landing};
 pub use mend::{can_be_mended, clear_flags, mend};
 
 /// Of which files every byte is read.
@@ -117,16 +119,6 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
 }
 
-/// How much a tree takes once it is copied.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub paths: u64,
-    /// Allocated bytes, each hard link counted as a file of its own, as a copy lands at first.
-    pub bytes: u64,
-    /// Allocated bytes, each file counted once.
-    pub own: u64,
-}
-
 /// The flags that forbid a change, or a dump, and are a file's own.
 const KEPT_FLAGS: IFlags = IFlags::IMMUTABLE
     .union(IFlags::APPEND)
@@ -216,31 +208,6 @@ pub fn stale(
         }
     }
     Ok(found)
-}
-
-/// Counts a tree, passing over what comes and goes meanwhile.
-#[must_use]
-pub fn tally(tree: &Path) -> Tally {
-    let mut tally = Tally::default();
-    let mut linked = HashSet::new();
-    let mut folders = vec![tree.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for name in names(&folder).unwrap_or_default() {
-            let path = folder.join(name);
-            let Ok(data) = fs::symlink_metadata(&path) else {
-                continue;
-            };
-            tally.paths += 1;
-            tally.bytes += data.blocks() * 512;
-            if data.is_dir() || data.nlink() < 2 || linked.insert(data.ino()) {
-                tally.own += data.blocks() * 512;
-            }
-            if data.is_dir() {
-                folders.push(path);
-            }
-        }
-    }
-    tally
 }
 
 struct Buffers(Vec<u8>, Vec<u8>);

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::migrate::Wanted;
 use crate::facts::{Bytes, Config, Mode, Reference};
 
 /// What is wanted.
@@ -26,6 +27,8 @@ pub struct Goal {
     /// Give profile `default` a network card where it has none.
     pub network: bool,
     pub pins: Pins,
+    /// Containers to be moved in the same call.
+    pub migrate: Option<Wanted>,
     /// What is to become of the base image; none if it is no matter here.
     pub image: Option<ImageGoal>,
 }
@@ -55,6 +58,7 @@ impl Default for Goal {
             network: true,
             pins: Pins::default(),
             image: None,
+            migrate: None,
         }
     }
 }
@@ -165,6 +169,16 @@ pub enum Pins {
 }
 
 impl Pins {
+    /// These, and the instances of these names, too.
+    #[must_use]
+    pub fn and(self, names: impl IntoIterator<Item = String>) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::None => Self::Named(names.into_iter().collect()),
+            Self::Named(pins) => Self::Named(pins.into_iter().chain(names).collect()),
+        }
+    }
+
     #[must_use]
     pub fn cover(&self, instance: &Reference) -> bool {
         match self {

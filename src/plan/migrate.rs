@@ -1,28 +1,42 @@
 //! Which containers are moved to which pool, what stands in the way, and what follows from it.
 
+mod accept;
+mod along;
 mod as_it_was;
+mod follow;
 mod kept;
 mod leftovers;
 mod obstacles;
+mod old_pool;
+mod outlook;
 mod together;
 
+pub use accept::{same_losses, Loss, Lossy};
+pub use along::{foreseen, to_move, with_set_up};
 pub use as_it_was::{as_it_was, notes_of};
 pub use kept::{finish, kept};
 pub use leftovers::{resolve, say, Verdict};
-use obstacles::{notes, obstacle, room};
+pub use old_pool::{emptied, may_be_deleted, without};
+pub use outlook::line;
 pub use together::may_be_copied_together;
 
-use super::situation::free_pool_name;
-use super::{goal::matches, Approved, Goal, Note, Plan, Planner, PoolName, Refusal};
+use accept::{loss_of_kept, losses, too_small};
+use follow::drop_overrides;
+use obstacles::{notes, obstacle, room};
+
+use serde::Serialize;
+
+use super::situation::{beside, free_pool_name};
+use super::{goal::matches, Approved, Goal, Plan, Planner, PoolName, Refusal};
 use crate::facts::{root_of, Backing, Bytes, Config, Facts, Instance, Pool, Reference, Server};
 use crate::step::migration::{Migration, Part, Restriction, COPY_MARK, KEPT_MARK, LOW_LEVEL};
-use crate::step::{Owner, PoolPlace, Step};
+use crate::step::{Owner, Step};
 
 /// Incus's longest name of an instance.
 const LONGEST: usize = 63;
 
 /// What is to be migrated.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Wanted {
     /// `name`, or `project/name`; none for all.
     pub names: Vec<String>,
@@ -122,19 +136,28 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
     }
     let mut planner = Planner::new(facts);
     let to = target(server, wanted);
-    let size = match server.pool(&to) {
-        Some(pool) => {
-            usable(pool)?;
-            None
-        }
+    match server.pool(&to) {
+        Some(pool) => usable(pool)?,
         None => planner.make_pool(&to)?,
-    };
+    }
+    let there = foreseen(&planner.facts, &[]);
+    let target = there.server().and_then(|server| server.pool(&to));
     planner.pool = Some(to.clone());
+    // On `dir` a size is only a wish.
+    let holds = target.filter(|pool| pool.driver != "dir");
+    let all = holds.and_then(|pool| Some(pool.space?.total));
     let mut moved = Vec::new();
+    let mut lost = Vec::new();
     for name in names {
         match migration(server, wanted, name, &to) {
-            Ok((migration, notes)) => {
-                planner.notes.extend(notes);
+            Ok(migration) => {
+                let details = &server.details[name];
+                planner.notes.extend(notes(&migration, details));
+                lost.extend(losses(&migration, details, all));
+                let goes = server
+                    .instance(name)
+                    .filter(|_| wanted.delete_after.is_some());
+                lost.extend(goes.and_then(|original| loss_of_kept(original, name)));
                 moved.push(migration);
             }
             // Who asks for all of them asks for all that can be moved.
@@ -146,11 +169,12 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
         }
     }
     let freed = freed(server, wanted, &moved);
-    room(facts, server.pool(&to), size, &moved, &freed)?;
+    target.map_or(Ok(()), |pool| room(facts, pool, &moved, &freed))?;
     if moved.is_empty() {
         planner.steps.clear();
     }
-    let then = profiles(server, &moved);
+    let mut then = profiles(server, &moved);
+    then.extend(drop_overrides(server, &moved, &then));
     for it in moved {
         let delete = wanted.delete_after.map(|_| it.step(Part::DeleteKept));
         planner.steps.extend(it.steps());
@@ -161,6 +185,7 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
     Ok(Plan {
         steps: planner.steps,
         notes: planner.notes,
+        losses: lost,
         open_end: false,
         choices: Vec::new(),
         image: None,
@@ -170,8 +195,8 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
 }
 
 impl Planner {
-    /// The pool as a set-up would make it; no profile names it yet.  Its size, if it has one.
-    fn make_pool(&mut self, name: &str) -> Result<Option<Bytes>, Refusal> {
+    /// The pool as a set-up would make it; no profile names it yet.
+    fn make_pool(&mut self, name: &str) -> Result<(), Refusal> {
         let (pool, _) = self.place_pool(name, &Goal::default())?;
         if pool.driver != "btrfs" {
             return Err(Refusal::new(
@@ -182,10 +207,6 @@ impl Planner {
                 ["make a btrfs pool first, and name it: taos-setup migrate --to POOL"],
             ));
         }
-        let size = match pool.place {
-            PoolPlace::LoopFile { size, .. } => Some(size),
-            _ => None,
-        };
         self.push(Step::CreatePool { pool });
         // No package is installed on the way to a migration.
         let missing = ["btrfs", "mkfs.btrfs"]
@@ -196,7 +217,7 @@ impl Planner {
                 format!("a btrfs pool needs {tool}, which is not installed"),
                 ["let the set-up install it and make the pool: taos-setup --beside"],
             )),
-            None => Ok(size),
+            None => Ok(()),
         }
     }
 }
@@ -253,7 +274,7 @@ fn target(server: &Server, wanted: &Wanted) -> String {
         .profile(&Reference::new("default", "default"))
         .and_then(|profile| root_of(&profile.devices))
         .and_then(|(_, keys)| server.pool(keys.get("pool")?));
-    let ours = server.pool("taos");
+    let ours = beside(server).ok().and_then(|name| server.pool(&name));
     [used, ours]
         .into_iter()
         .flatten()
@@ -291,7 +312,7 @@ fn migration(
     wanted: &Wanted,
     name: &Reference,
     to: &str,
-) -> Result<(Migration, Vec<Note>), Refusal> {
+) -> Result<Migration, Refusal> {
     let (Some(instance), Some(details)) = (server.instance(name), server.details.get(name)) else {
         return Err(Refusal::new(
             format!("there is no instance {name}"),
@@ -313,11 +334,11 @@ fn migration(
     obstacle(server, wanted, instance, details, pool, to)?;
     let mut there: Config = keys.clone();
     there.insert("pool".into(), to.to_owned());
+    let shares = server.pool(to).is_none_or(Pool::copy_on_write);
     let seed = record.config.get("volatile.base_image").filter(|base| {
-        let clones = server.pool(to).is_none_or(Pool::copy_on_write);
         let here = |project: &str| project == name.project || project == "default";
         let images = &server.images;
-        clones
+        shares
             && images
                 .iter()
                 .any(|it| it.fingerprint == **base && here(&it.project))
@@ -335,14 +356,20 @@ fn migration(
         running: instance.status == "Running",
         seed: seed.cloned(),
         paths: details.paths,
-        landing: details.landing,
+        landing: if shares {
+            details.landing
+        } else {
+            details.unshared
+        },
         thorough: wanted.thorough,
         restricted: restricted(server, name),
         plain: wanted.plain,
         then: None,
     };
-    let notes = notes(server, &migration, details);
-    Ok((migration, notes))
+    match too_small(&migration, details, server.pool(to)) {
+        Some(refusal) => Err(refusal),
+        None => Ok(migration),
+    }
 }
 
 /// What becomes free on the host before the next one is copied, of each.
@@ -368,6 +395,13 @@ fn restricted(server: &Server, name: &Reference) -> Option<Restriction> {
 }
 
 impl Approved {
+    /// The first `count` steps, and the others.
+    #[must_use]
+    pub fn split(mut self, count: usize) -> (Approved, Approved) {
+        let others = self.steps.split_off(count.min(self.steps.len()));
+        (self, Approved { steps: others })
+    }
+
     /// What comes before any migration, then each migration: to be run, and recorded, on its own, so
     /// that one that fails leaves the others alone.
     #[must_use]

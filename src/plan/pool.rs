@@ -1,8 +1,9 @@
 //! Which pool launches shall use, and what becomes of the one they use now.
 
 use super::goal::matches;
+use super::migrate::to_move;
 use super::place::{keeps_blocks, refuse_unholding};
-use super::situation::{free_pool_name, situation, usable, why_kept, Situation};
+use super::situation::{beside, free_pool_name, situation, usable, why_kept, Situation};
 use super::{Choice, Goal, Pins, Planner, Refusal};
 use crate::facts::{root_of, Backing, Bytes, Pool, Reference};
 use crate::step::{Owner, PoolPlace, PoolSpec, Step};
@@ -10,6 +11,7 @@ use crate::step::{Owner, PoolPlace, PoolSpec, Step};
 impl Planner {
     pub(super) fn plan_pool(&mut self, goal: &Goal) -> Result<(), Refusal> {
         self.check_pins(goal)?;
+        self.migrates(goal)?;
         self.refuse_stray_options(goal)?;
         let situation = situation(self.server(), goal, &self.facts.host.incus_dir)?;
         match situation {
@@ -22,6 +24,7 @@ impl Planner {
                 self.point_profiles(&name, goal);
             }
             Situation::Recreate(pool) => self.recreate(&pool, goal)?,
+            Situation::Leave(pool) if self.migrates(goal)? => self.make_beside(&pool, goal)?,
             Situation::Leave(pool) => self.leave(&pool, goal),
         }
         self.note_broken_pools();
@@ -232,6 +235,26 @@ impl Planner {
                 from: None,
                 to: Some(keys),
             });
+        }
+        self.pool = Some(pool.name.clone());
+        self.point_profiles(&pool.name, goal);
+        Ok(())
+    }
+
+    /// Whether containers are moved in the same call; refuses names that do not mean exactly one.
+    fn migrates(&self, goal: &Goal) -> Result<bool, Refusal> {
+        let names = goal.migrate.as_ref();
+        let names = names
+            .map(|wanted| to_move(self.server(), wanted))
+            .transpose()?;
+        Ok(names.is_some_and(|names| !names.is_empty()))
+    }
+
+    /// Makes the pool that containers are to be moved to.  Launches follow once nobody is left on the other.
+    fn make_beside(&mut self, pool: &Pool, goal: &Goal) -> Result<(), Refusal> {
+        match beside(self.server()) {
+            Ok(ready) => self.keep(&ready, goal)?,
+            Err(free) => self.create_pool(&free, goal)?,
         }
         self.pool = Some(pool.name.clone());
         self.point_profiles(&pool.name, goal);

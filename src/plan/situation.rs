@@ -34,6 +34,12 @@ pub(super) fn situation(
             ["leave one of them out"],
         ));
     }
+    if goal.migrate.is_some() && goal.driver == DriverChoice::Dir {
+        return Err(Refusal::new(
+            "--migrate moves containers to a pool that clones, and --driver dir asks for one that copies",
+            ["leave one of them out"],
+        ));
+    }
     if let Some(name) = &goal.pool {
         let Some(pool) = server.pool(name.as_str()) else {
             return Ok(Situation::Create(name.to_string()));
@@ -52,10 +58,9 @@ pub(super) fn situation(
         None => Ok(Situation::Create(
             launch_pool_name(server).unwrap_or(DEFAULT).to_owned(),
         )),
-        Some(pool) if goal.beside && !pool.copy_on_write() => Ok(match server.pool(BESIDE) {
-            Some(ready) if ready.copy_on_write() => Situation::Keep(ready.name.clone()),
-            _ => Situation::Create(free_pool_name(server)),
-        }),
+        Some(pool) if goal.beside && !pool.copy_on_write() => {
+            Ok(beside(server).map_or_else(Situation::Create, Situation::Keep))
+        }
         Some(pool) => existing(server, pool, goal, incus_dir),
     }
 }
@@ -203,10 +208,22 @@ pub(super) fn usable(pool: &Pool) -> Result<(), Refusal> {
     ))
 }
 
+/// The pool that was made beside one that copies, or a name for it.
+pub(super) fn beside(server: &Server) -> Result<String, String> {
+    names_beside()
+        .map_while(|name| server.pool(&name))
+        .find(|pool| pool.copy_on_write())
+        .map(|pool| pool.name.clone())
+        .ok_or_else(|| free_pool_name(server))
+}
+
+fn names_beside() -> impl Iterator<Item = String> {
+    std::iter::once(BESIDE.to_owned()).chain((2..).map(|number| format!("{BESIDE}{number}")))
+}
+
 /// A name for a pool beside the others.
 pub(super) fn free_pool_name(server: &Server) -> String {
-    std::iter::once(BESIDE.to_owned())
-        .chain((2..).map(|number| format!("{BESIDE}{number}")))
+    names_beside()
         .find(|name| server.pool(name).is_none())
         .unwrap_or_default()
 }

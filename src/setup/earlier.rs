@@ -203,6 +203,7 @@ pub(super) fn plan_of(steps: Vec<Step>) -> Plan {
     Plan {
         steps,
         notes: Vec::new(),
+        losses: Vec::new(),
         open_end: false,
         choices: Vec::new(),
         image: None,

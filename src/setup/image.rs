@@ -60,7 +60,7 @@ impl Setup<'_> {
         loop {
             self.ui.offer_image(mode, systemd);
             match self.ui.ask_or_choose() {
-                Ok(Answer::Yes) => return planned.approve(&crate::plan::Yes::Typed).map(Some),
+                Ok(Answer::Yes) => return self.typed_yes(planned).map(Some),
                 Ok(Answer::Explain) => self.ui.explain(&planned),
                 Ok(Answer::No | Answer::Leave) => return Err(super::declined()),
                 Err(mode) => {

@@ -14,7 +14,7 @@ use crate::host::Machine;
 use crate::incus;
 use crate::journal::{self, Lock};
 use crate::plan::migrate::{self as plans, Wanted};
-use crate::plan::{Approved, Goal, Pins, Plan, Refusal};
+use crate::plan::{Approved, Goal, Pins, Plan, PoolName, Refusal};
 use crate::report::{Ending, Moved, Report};
 use crate::step::migration::{Migration, Part};
 use crate::step::Step;
@@ -28,6 +28,8 @@ pub struct Migrating {
     pub all: bool,
     /// Back to what was kept, and not with what was written since.
     pub as_it_was: bool,
+    /// A pool to delete once nothing is on it.
+    pub delete_old_pool: Option<PoolName>,
     pub what: Asked,
 }
 
@@ -54,7 +56,7 @@ pub fn migrate(machine: &Machine, ui: &Ui, asked: Migrating, manner: &Manner) ->
 }
 
 impl Setup<'_> {
-    fn migrate(&mut self) -> Result<Ending> {
+    pub(super) fn migrate(&mut self) -> Result<Ending> {
         loop {
             let seen = journal::records(&self.machine.paths.state)?;
             let mut facts = self.look()?;
@@ -68,9 +70,11 @@ impl Setup<'_> {
                 }
             }
             let planned = self.plan_migration(&mut facts)?;
-            let Some(planned) = planned else {
+            let Some(mut planned) = planned else {
                 return Ok(Ending::Nothing);
             };
+            let steps = planned.steps.clone();
+            let old_pool = self.plan_old_pool(&facts, &mut planned)?;
             self.report.planned(&planned);
             self.ui.show_plan(&planned, self.manner.dry_run);
             if planned.steps.is_empty() {
@@ -79,16 +83,18 @@ impl Setup<'_> {
             if self.manner.dry_run {
                 return Ok(Ending::Planned);
             }
-            let steps = planned.steps.clone();
-            let approved = self.consent(planned)?;
+            let losses = planned.losses.clone();
+            let (approved, _) = self.consent(planned)?.split(steps.len());
             let lock = self.lock()?;
             let mut again = self.look()?;
             let same = journal::records(&self.machine.paths.state)? == seen
-                && self
-                    .plan_migration(&mut again)?
-                    .is_some_and(|planned| same_steps(&planned.steps, &steps));
+                && self.plan_migration(&mut again)?.is_some_and(|planned| {
+                    same_steps(&planned.steps, &steps)
+                        && plans::same_losses(&planned.losses, &losses)
+                });
             if same {
-                return self.run_each(&lock, approved);
+                let ending = self.run_each(&lock, approved)?;
+                return self.delete_old_pools(&lock, &steps, old_pool, ending);
             }
             if self.manner.yes {
                 bail!(Refusal::new(
@@ -155,12 +161,10 @@ impl Setup<'_> {
             };
             lines.push(
                 match plans::plan(facts, &wanted, std::slice::from_ref(name)) {
-                    Ok(plan) => plan
-                        .steps
-                        .iter()
-                        .find_map(Step::migrates)
-                        .map_or_else(String::new, in_short),
-                    Err(refusal) => format!("{name}: NOT POSSIBLE: {refusal}"),
+                    Ok(plan) => in_short(facts, &plan),
+                    Err(refusal) => {
+                        format!("{}/{}: NOT POSSIBLE: {refusal}", name.project, name.name)
+                    }
                 },
             );
         }
@@ -228,25 +232,27 @@ impl Setup<'_> {
             }
             names.push(reference);
         }
-        if names.is_empty() && self.manner.yes && !self.migrating.all {
+        let kept: Vec<Reference> = plans::kept(server)
+            .iter()
+            .map(|(it, _)| it.reference.clone())
+            .collect();
+        if names.is_empty() && self.manner.yes && !self.migrating.all && !kept.is_empty() {
             bail!(Refusal::new(
                 "--yes deletes only originals that are named",
                 ["name them: taos-setup migrate --finish --yes NAME…, or --all"],
             ));
         }
-        let kept: Vec<Reference> = plans::kept(server)
-            .iter()
-            .map(|(it, _)| it.reference.clone())
-            .collect();
         incus::look_at(self.machine, server, &kept)?;
-        let steps = plans::finish(facts, &names)?;
+        let (steps, losses) = plans::finish(facts, &names)?;
         let named = steps.iter().filter_map(Step::migrates);
         self.goal.pins = Pins::Named(
             named
                 .map(|of| format!("{}/{}", of.name.project, of.name.name))
                 .collect(),
         );
-        Ok(super::earlier::plan_of(steps))
+        let mut planned = super::earlier::plan_of(steps);
+        planned.losses = losses;
+        Ok(planned)
     }
 
     fn show_kept(&mut self, facts: &Facts) -> Result<Ending> {
@@ -288,7 +294,7 @@ impl Setup<'_> {
     }
 
     /// Runs what was approved, each container for itself.
-    fn run_each(&mut self, lock: &Lock, approved: Approved) -> Result<Ending> {
+    pub(super) fn run_each(&mut self, lock: &Lock, approved: Approved) -> Result<Ending> {
         let mut moved = Vec::new();
         let runs = approved.one_by_one();
         self.machine.meter.plan(pairs::loads(&runs));
@@ -352,7 +358,7 @@ impl Setup<'_> {
 }
 
 /// Times and sizes go on while a person thinks; what is done, and to what, must not.
-fn same_steps(one: &[Step], other: &[Step]) -> bool {
+pub(super) fn same_steps(one: &[Step], other: &[Step]) -> bool {
     let plain = |steps: &[Step]| -> Vec<Step> {
         let mut steps = steps.to_vec();
         for step in &mut steps {
@@ -394,20 +400,13 @@ fn is_finish(steps: &[Step]) -> bool {
     })
 }
 
-fn in_short(of: &Migration) -> String {
-    let how = if of.running {
-        "running, down for seconds"
-    } else {
-        "stopped, no downtime"
-    };
-    format!(
-        "{}: {how}; {} from {} to {}, {} snapshots",
-        of.name,
-        of.landing,
-        of.from,
-        of.to,
-        of.snapshots.len()
-    )
+fn in_short(facts: &Facts, plan: &Plan) -> String {
+    let of = plan.steps.iter().find_map(Step::migrates);
+    let line = of.and_then(|of| {
+        let details = facts.server()?.details.get(&of.name)?;
+        Some(plans::line(of, details, &plan.losses))
+    });
+    line.unwrap_or_default()
 }
 
 fn row(of: &Migration, downtime_seconds: Option<f64>, error: Option<String>) -> Moved {

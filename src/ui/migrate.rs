@@ -4,7 +4,7 @@ use dialoguer::theme::ColorfulTheme;
 use dialoguer::MultiSelect;
 
 use super::Ui;
-use crate::report::Moved;
+use crate::report::{Ending, Moved};
 use crate::step::migration::Part;
 use crate::step::Step;
 
@@ -21,6 +21,13 @@ impl Ui {
             .interact_opt()
             .ok()
             .flatten()
+    }
+
+    /// What became of the containers, where something else is how the call ends.
+    pub fn show_moved(&self, ending: &Ending) {
+        if let Ending::Migrated(moved) = ending {
+            self.show_migrated(moved);
+        }
     }
 
     /// What became of each container, as a table.

@@ -18,6 +18,7 @@ mod migrate_killed;
 mod migrate_live;
 mod migrate_lost;
 mod migrate_proof;
+mod migrate_setup;
 mod migrate_ways;
 mod pictures;
 mod prompts;

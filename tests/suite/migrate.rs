@@ -147,7 +147,15 @@ fn a_running_container_goes_over_whole_and_comes_back_with_what_it_wrote() {
     let (before, dates) = (lasting(&host, "mary"), snapshots(&host, "mary"));
 
     let run = host
-        .setup(&["migrate", "mary", "--to", "taos", "--yes"])
+        .setup(&[
+            "migrate",
+            "mary",
+            "--to",
+            "taos",
+            "--accept",
+            "root-size",
+            "--yes",
+        ])
         .expect_code(0);
     assert!(run.stdout.contains("down for"), "{}", run.output());
     assert_eq!(

@@ -9,6 +9,8 @@ use crate::support::{assert_same, Digest, Host, Rule, Run, Session, Setup};
 
 const QUESTION: &str = "Go ahead? yes / no / explain [no]: ";
 const CHOICE: &str = "Which? [1]: ";
+/// The list behind a set-up that leaves containers on a pool that copies.
+const OFFER: &str = "Which containers are to be moved?";
 
 /// A plan without a network, which takes a moment to make, and of a size that is the same on every machine.
 const SMALL: [&str; 3] = ["--no-network", "--size", "1GiB"];
@@ -306,7 +308,9 @@ fn leaving_is_the_first_choice_and_the_default() {
             .expect("1) Leave pool default as it is")
             .expect("2) Make a copy-on-write pool taos beside it")
             .expect(CHOICE)
-            .send(keys);
+            .send(keys)
+            .expect(OFFER)
+            .send(Session::ENTER);
         let run = session.wait_exit().expect_code(0);
         assert!(!changed_something(&run), "{run:?}");
         assert_untouched(&before, &host);
@@ -356,7 +360,7 @@ fn what_gets_pinned_is_listed_by_name_before_the_yes() {
         .expect("mary, naira")
         .expect(QUESTION);
     assert_same(&before, &host.state_digest());
-    session.send("yes\r");
+    session.send("yes\r").expect(OFFER).send(Session::ENTER);
     session.wait_exit().expect_code(0);
 
     let after = host.state_digest();
@@ -464,7 +468,9 @@ fn a_pool_that_is_used_by_the_time_of_the_yes_is_not_deleted() {
         .send("yes\r")
         .expect("Something changed meanwhile")
         .expect(CHOICE)
-        .send("1\r");
+        .send("1\r")
+        .expect(OFFER)
+        .send(Session::ENTER);
     session.wait_exit().expect_code(0);
     assert_untouched(&before, &host);
 }

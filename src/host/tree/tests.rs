@@ -140,11 +140,28 @@ fn names_are_bytes_and_shown_on_one_line() {
 }
 
 #[test]
-fn a_tally_counts_each_link_as_a_file() {
-    let (_folder, source, _copy) = twins();
-    let before = tally(&source);
-    fs::hard_link(source.join("a/other"), source.join("a/again")).unwrap();
-    let after = tally(&source);
-    assert_eq!(after.paths, before.paths + 1);
-    assert!(after.bytes >= before.bytes);
+fn what_lands_counts_each_link_as_a_file_and_what_two_trees_have_in_common_once() {
+    let (_folder, source, copy) = twins();
+    let bytes = |size: usize| vec![7; size];
+    let landing = |trees: &[&Path]| {
+        let mut landing = Landing::default();
+        for tree in trees {
+            landing.add(tree);
+        }
+        landing
+    };
+    fs::write(source.join("big"), bytes(1 << 20)).unwrap();
+    let alone = landing(&[&source]);
+    fs::hard_link(source.join("big"), source.join("a/again")).unwrap();
+    let linked = landing(&[&source]);
+    assert_eq!(linked.paths, alone.paths + 1);
+    assert_eq!(linked.shared, alone.shared + (1 << 20));
+    let twice = landing(&[&source, &source]);
+    assert!(twice.shared < linked.shared + (1 << 20), "{twice:?}");
+    assert_eq!(twice.unshared, 2 * linked.unshared);
+    assert_eq!(twice.largest, linked.largest);
+    // What was there, was gone, and is there again is sent again.
+    let back = landing(&[&source, &copy, &source]);
+    assert!(back.shared >= linked.shared + (2 << 20), "{back:?}");
+    assert!(back.subvolumes.is_empty());
 }

@@ -1,6 +1,7 @@
 //! Originals that are kept, and letting them go.
 
 use super::super::Refusal;
+use super::accept::{loss_of_kept, Loss};
 use crate::facts::{Bytes, Config, Facts, Instance, Reference, Server};
 use crate::step::migration::{Migration, Part, KEPT_MARK};
 use crate::step::Step;
@@ -19,20 +20,22 @@ pub fn kept(server: &Server) -> Vec<(&Instance, Reference)> {
         .collect()
 }
 
-/// The steps that delete kept originals: of these containers, or of all.
+/// The steps that delete kept originals, of these containers, or of all; and what that does not respect.
 ///
 /// # Errors
 /// If one may not go.
-pub fn finish(facts: &Facts, names: &[Reference]) -> Result<Vec<Step>, Refusal> {
-    let Some(server) = facts.server() else {
-        return Ok(Vec::new());
-    };
+pub fn finish(facts: &Facts, names: &[Reference]) -> Result<(Vec<Step>, Vec<Loss>), Refusal> {
     let mut steps = Vec::new();
+    let mut losses = Vec::new();
+    let Some(server) = facts.server() else {
+        return Ok((steps, losses));
+    };
     for (instance, name) in kept(server) {
         if !names.is_empty() && !names.contains(&name) {
             continue;
         }
         let stands_in = server.instance(&name);
+        losses.extend(loss_of_kept(instance, &name));
         let details = server.details.get(&instance.reference);
         let backups = details.map(|it| it.backups.join(", ")).unwrap_or_default();
         if !backups.is_empty() {
@@ -69,5 +72,5 @@ pub fn finish(facts: &Facts, names: &[Reference]) -> Result<Vec<Step>, Refusal> 
         }
         steps.push(step);
     }
-    Ok(steps)
+    Ok((steps, losses))
 }

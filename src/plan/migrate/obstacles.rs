@@ -1,8 +1,8 @@
-//! What stands in the way of moving an instance, what does not come along, and whether there is room.
+//! What stands in the way of moving an instance, what is to be known, and whether there is room.
 
 use super::super::{Note, Refusal};
 use super::{is_own, looked_into, Wanted};
-use crate::facts::{root_of, Backing, Bytes, Config, Details, Facts, Instance, Pool, Server};
+use crate::facts::{Backing, Bytes, Details, Facts, Instance, Pool, Server};
 use crate::step::migration::Migration;
 
 /// What a pool keeps free, as a copy-on-write filesystem needs room to change anything.
@@ -136,6 +136,15 @@ fn keeps_nothing(instance: &Instance, details: &Details, plain: bool) -> Result<
 fn snapshots(instance: &Instance, details: &Details) -> Result<(), Refusal> {
     let name = &instance.reference;
     let refuse = |what: String, hint: &str| Err(Refusal::new(what, [hint]));
+    if !details.torn_snapshots.is_empty() {
+        return refuse(
+            format!(
+                "of the snapshots {} of {name} there is only one half, in the database or on the pool",
+                details.torn_snapshots.join(", ")
+            ),
+            "look at both before anything else: incus snapshot list NAME, and the pool's folder containers-snapshots",
+        );
+    }
     for snapshot in &details.snapshots {
         if snapshot.stateful {
             return refuse(
@@ -161,8 +170,8 @@ fn snapshots(instance: &Instance, details: &Details) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What changes along, and what does not come along.
-pub(super) fn notes(server: &Server, of: &Migration, details: &Details) -> Vec<Note> {
+/// What is to be known, and loses nothing.
+pub(super) fn notes(of: &Migration, details: &Details) -> Vec<Note> {
     let name = &of.name;
     let mut notes = Vec::new();
     let mut note = |what: String, hint: &str| {
@@ -178,29 +187,6 @@ pub(super) fn notes(server: &Server, of: &Migration, details: &Details) -> Vec<N
             "what it was is written down before, and compared after; to keep it: leave that out",
         );
     }
-    if !details.backups.is_empty() {
-        note(
-            format!(
-                "the backups of {name} ({}) stay with the kept original",
-                details.backups.join(", ")
-            ),
-            "export them before you let that go",
-        );
-    }
-    let sized =
-        |keys: Option<(&String, &Config)>| keys.is_some_and(|(_, it)| it.contains_key("size"));
-    for snapshot in &of.snapshots {
-        if sized(root_of(&snapshot.expanded_devices)) && !sized(root_of(&snapshot.devices)) {
-            note(
-                format!(
-                    "snapshot {name}/{} has its root size from a profile, and loses it: Incus \
-                     writes its root disk down without",
-                    snapshot.name
-                ),
-                "set it again after restoring: incus config device set NAME root size=…",
-            );
-        }
-    }
     let attached: Vec<&str> = of
         .was
         .expanded_devices
@@ -211,31 +197,20 @@ pub(super) fn notes(server: &Server, of: &Migration, details: &Details) -> Vec<N
     if !attached.is_empty() {
         note(
             format!(
-                "{name} uses custom volumes ({}); they stay where they are",
+                "{name} uses custom volumes ({}); they stay where they are, attached",
                 attached.join(", ")
             ),
             "",
         );
     }
-    let size = of
-        .root
-        .1
-        .get("size")
-        .and_then(|size| size.parse::<Bytes>().ok());
-    let total = server
-        .pool(&of.to)
-        .and_then(|pool| pool.space)
-        .map(|space| space.total);
-    if let (Some(size), Some(total)) = (size, total) {
-        if size > total {
-            note(
-                format!(
-                    "the root size of {name}, {size}, is more than all of pool {}",
-                    of.to
-                ),
-                "it stays set; the pool is what limits it",
-            );
-        }
+    if details.nested {
+        note(
+            format!(
+                "{name} has an Incus or LXD of its own: what runs in there stops along with it, \
+                 and starts as that one does at a boot; its pools go over as they are, as files"
+            ),
+            "",
+        );
     }
     notes
 }
@@ -243,9 +218,7 @@ pub(super) fn notes(server: &Server, of: &Migration, details: &Details) -> Vec<N
 /// Whether everything fits at once, on the pool and on the host, as it lands.
 pub(super) fn room(
     facts: &Facts,
-    pool: Option<&Pool>,
-    // Of a new pool, if it has one.
-    size: Option<Bytes>,
+    pool: &Pool,
     moved: &[Migration],
     // What becomes free on the host after each of them.
     freed: &[Bytes],
@@ -255,12 +228,9 @@ pub(super) fn room(
         .fold(Bytes(0), |sum, it| sum.saturating_add(it.landing));
     let needed = landing.saturating_add(POOL_RESERVE);
     let host = &facts.host.incus_filesystem;
-    let free = match pool {
-        Some(pool) => pool
-            .space
-            .map(|space| space.total.saturating_sub(space.used)),
-        None => size,
-    };
+    let free = pool
+        .space
+        .map(|space| space.total.saturating_sub(space.used));
     let refuse = |needed: Bytes, place: String, free: Bytes| {
         Err(Refusal::new(
             format!("{needed} may be needed, and {place} has {free} free"),
@@ -272,16 +242,17 @@ pub(super) fn room(
             ],
         ))
     };
-    if let Some(free) = free.filter(|free| *free < needed) {
-        let name = pool.map_or("the new pool", |pool| pool.name.as_str());
-        return refuse(needed, format!("pool {name}"), free);
+    if moved.is_empty() {
+        return Ok(());
     }
-    let on_host = pool.is_none_or(|pool| {
-        matches!(pool.backing, Backing::LoopFile { allocated, size, .. } if allocated < size)
-            || pool.driver == "dir"
-    });
+    if let Some(free) = free.filter(|free| *free < needed) {
+        return refuse(needed, format!("pool {}", pool.name), free);
+    }
+    // A new pool's figures are those of its file, or of the file system that it is on.
     let needed = peak(moved, freed).saturating_add(POOL_RESERVE);
-    if on_host && host.free < needed && !moved.is_empty() {
+    let grows =
+        matches!(pool.backing, Backing::LoopFile { allocated, size, .. } if allocated < size);
+    if (grows || pool.driver == "dir") && host.free < needed {
         return refuse(needed, host.mount_point.clone(), host.free);
     }
     Ok(())

@@ -1,8 +1,12 @@
 use super::*;
-use crate::facts::{Details, Incus, Snapshot};
+use crate::facts::{Bytes, Details, Incus, Snapshot};
 use crate::plan::samples::{reference, Sample};
 use crate::plan::{Pins, Yes};
 use crate::step::migration::Part;
+
+mod lost;
+mod old_pool;
+mod set_up;
 
 /// Two running containers on `dir`, one of them in a project, and a btrfs pool.
 fn facts(change: impl FnOnce(&mut Server)) -> Facts {
@@ -200,6 +204,10 @@ fn what_stands_in_the_way_is_said_and_refuses_the_call() {
             "profiles old",
         ),
         (
+            Box::new(move |it| details(it, |it| it.torn_snapshots = vec!["s9".into()])),
+            "only one half",
+        ),
+        (
             Box::new(move |it| details(it, |it| it.landing = Bytes::gib(900))),
             "may be needed",
         ),
@@ -248,9 +256,10 @@ fn an_original_goes_only_while_its_copy_stands_in_for_it() {
             change(server);
         })
     };
-    assert_eq!(finish(&kept(|_| ()), &[]).unwrap().len(), 1);
+    assert_eq!(finish(&kept(|_| ()), &[]).unwrap().0.len(), 1);
     assert!(finish(&kept(|_| ()), &[reference("naira")])
         .unwrap()
+        .0
         .is_empty());
     let gone = |server: &mut Server| drop(server.instances.remove(0));
     let refusal = finish(&kept(gone), &[]).unwrap_err();
