@@ -145,21 +145,30 @@ fn of_two_the_lesser_is_deleted_only_if_the_other_has_all_of_it() {
     let facts = beside(|_| ());
     let steps_of_mary = |part| vec![("mary".to_owned(), part)];
     let (verdict, steps) = judged(&facts, &stray(), None);
-    assert_eq!((verdict, steps), (Verdict::Lesser, steps_of_mary(Part::DeleteStray)));
+    assert_eq!(
+        (verdict, steps),
+        (Verdict::Lesser, steps_of_mary(Part::DeleteStray))
+    );
     // Cut short while it copied: the original has more, too.
     let copying = Stray {
         finished: false,
         only_there: lack("a"),
         ..stray()
     };
-    assert_eq!(judged(&facts, &copying, None).1, steps_of_mary(Part::DeleteStray));
+    assert_eq!(
+        judged(&facts, &copying, None).1,
+        steps_of_mary(Part::DeleteStray)
+    );
     // While the original was deleted.
     let deleting = Stray {
         only_here: lack("snapshot s1"),
         ..stray()
     };
     let (verdict, steps) = judged(&facts, &deleting, None);
-    assert_eq!((verdict, steps), (Verdict::Whole, steps_of_mary(Part::Adopt)));
+    assert_eq!(
+        (verdict, steps),
+        (Verdict::Whole, steps_of_mary(Part::Adopt))
+    );
     let adopted = |facts: &Facts, stray: &Stray| -> Migration {
         let steps = resolve(facts.server().unwrap(), stray, &Verdict::Whole).unwrap();
         steps[0].migrates().unwrap().clone()
