@@ -389,7 +389,9 @@ fn freed(server: &Server, wanted: &Wanted, moved: &[Migration]) -> Vec<Bytes> {
 fn restricted(server: &Server, name: &Reference) -> Option<Restriction> {
     let config = server.projects.get(&name.project)?;
     let is = |key: &str, value: &str| config.get(key).map(String::as_str) == Some(value);
-    let forbids = is("restricted", "true") && !is(LOW_LEVEL, "allow");
+    // One with any limit forbids it as well, though it is not restricted (Incus 6.0.4).
+    let limits = config.keys().any(|key| key.starts_with("limits."));
+    let forbids = (limits || is("restricted", "true")) && !is(LOW_LEVEL, "allow");
     let was = config.get(LOW_LEVEL).cloned();
     forbids.then_some(Restriction { was })
 }

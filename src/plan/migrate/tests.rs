@@ -93,14 +93,16 @@ fn a_running_one_is_stopped_and_started_and_a_stopped_one_is_not() {
 
 #[test]
 fn a_restricted_project_is_opened_before_the_stop_and_closed_at_the_end() {
-    let restricted = facts(|server| {
-        let config = Config::from([("restricted".to_owned(), "true".to_owned())]);
-        server.projects.insert("default".into(), config);
-    });
-    let plan = planned(&restricted, &wanted(&["mary"])).unwrap();
-    let parts: Vec<Part> = parts(&plan).into_iter().map(|(_, part)| part).collect();
-    assert_eq!(parts[1..3], [Part::Loosen, Part::Stop]);
-    assert_eq!(parts.last(), Some(&Part::Tighten));
+    for (key, value) in [("restricted", "true"), ("limits.instances", "9")] {
+        let restricted = facts(|server| {
+            let config = Config::from([(key.to_owned(), value.to_owned())]);
+            server.projects.insert("default".into(), config);
+        });
+        let plan = planned(&restricted, &wanted(&["mary"])).unwrap();
+        let parts: Vec<Part> = parts(&plan).into_iter().map(|(_, part)| part).collect();
+        assert_eq!(parts[1..3], [Part::Loosen, Part::Stop], "{key}");
+        assert_eq!(parts.last(), Some(&Part::Tighten), "{key}");
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Part {
             }
             Self::Start | Self::Resume => "It ran before.",
             Self::Loosen | Self::Tighten => {
-                "The project is restricted, and that forbids even root to give a container the \
+                "The project is restricted or has limits, and that forbids even root to give a container the \
                  identity it had. It is allowed for this moment only."
             }
             Self::DeleteCopy | Self::SwitchBack | Self::Halt => "A migration is taken back.",
