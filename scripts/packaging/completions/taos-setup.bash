@@ -717,7 +717,7 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__migrate)
-            opts="-y -n -q -v -h --all --from --to --verify --status --rollback --finish --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --all --from --to --verify --strategy --delete-originals --after --status --rollback --as-it-was --finish --rescue --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -733,6 +733,14 @@ _taos__setup() {
                     ;;
                 --verify)
                     COMPREPLY=($(compgen -W "changed full" -- "${cur}"))
+                    return 0
+                    ;;
+                --strategy)
+                    COMPREPLY=($(compgen -W "staged move" -- "${cur}"))
+                    return 0
+                    ;;
+                --after)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --pin)

@@ -33,7 +33,7 @@ zfs\t''
 dir\t''"
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l size -d 'Size of the file it lies in, such as 50GiB [default: 50GiB, or what fits]' -r
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l source -d 'Where it lies: a path on btrfs, an empty device, a ZFS dataset, or loop' -r
-complete -c taos-setup -n "__fish_taos_setup_needs_command" -l image -d 'When to fetch it: with the first deploy, now, in the background, or only when asked [default: as it is]' -r -f -a "lazy\t''
+complete -c taos-setup -n "__fish_taos_setup_needs_command" -l image -d 'When to fetch it: with the first deploy, now, in the background, or only when asked [default: lazy]' -r -f -a "lazy\t''
 now\t''
 background\t''
 off\t''"
@@ -89,6 +89,9 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l from -
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l to -d 'To this pool; it is made where it is not there [default: the one launches use, or taos]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l verify -d 'Read every byte again while it is stopped, not only of files that changed' -r -f -a "changed\t''
 full\t''"
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l strategy -d 'How: copied while they run, each original kept; or by Incus\'s own move, down all the while, with no way back' -r -f -a "staged\t''
+move\t''"
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l after -d 'For how long it has to run before that' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l image-url -d 'Where from: https:// [default: as published]' -r
@@ -96,9 +99,12 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l image-
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l image-sha256 -d 'The digest that it must have' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l image-key -d 'The minisign key that its list of digests must be signed with' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l all -d 'All containers on pools that copy at each launch, or on --from'
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l status -d 'Show which originals are kept'
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l delete-originals -d 'Delete each original as soon as its copy has run for a while, where there is no room to keep them all'
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l status -d 'Show which originals are kept, and what moves left that were cut short'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l rollback -d 'Move them back, with all that they wrote since'
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l as-it-was -d 'Without that: to what was kept, as it was then; what is there now is kept in turn'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l finish -d 'Delete the kept originals, for good'
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l rescue -d 'Deal with a move-of-… that a plain move left which was cut short; move-of-1=mary if nothing tells its name'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -s y -l yes -d 'Do what touches no instance without asking'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -s n -l dry-run -d 'Show the plan with every command, and change nothing'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l json -d 'Print one JSON document on stdout; words go to stderr'

@@ -21,7 +21,7 @@ _taos-setup() {
 '--driver=[Its storage driver]:DRIVER:(auto btrfs zfs dir)' \
 '--size=[Size of the file it lies in, such as 50GiB \[default\: 50GiB, or what fits\]]:SIZE:_default' \
 '--source=[Where it lies\: a path on btrfs, an empty device, a ZFS dataset, or loop]:PLACE:_default' \
-'--image=[When to fetch it\: with the first deploy, now, in the background, or only when asked \[default\: as it is\]]:WHEN:(lazy now background off)' \
+'--image=[When to fetch it\: with the first deploy, now, in the background, or only when asked \[default\: lazy\]]:WHEN:(lazy now background off)' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
 '--image-sha256=[The digest that it must have]:DIGEST:_default' \
@@ -103,6 +103,8 @@ _arguments "${_arguments_options[@]}" : \
 '--from=[Only from this pool]:POOL:_default' \
 '--to=[To this pool; it is made where it is not there \[default\: the one launches use, or taos\]]:POOL:_default' \
 '--verify=[Read every byte again while it is stopped, not only of files that changed]:HOW:(changed full)' \
+'--strategy=[How\: copied while they run, each original kept; or by Incus'\''s own move, down all the while, with no way back]:HOW:(staged move)' \
+'--after=[For how long it has to run before that]:SECONDS:_default' \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
@@ -110,9 +112,12 @@ _arguments "${_arguments_options[@]}" : \
 '--image-sha256=[The digest that it must have]:DIGEST:_default' \
 '--image-key=[The minisign key that its list of digests must be signed with]:KEY:_default' \
 '--all[All containers on pools that copy at each launch, or on --from]' \
-'(--all --rollback --finish)--status[Show which originals are kept]' \
+'(--status --rollback --finish)--delete-originals[Delete each original as soon as its copy has run for a while, where there is no room to keep them all]' \
+'(--all --rollback --finish)--status[Show which originals are kept, and what moves left that were cut short]' \
 '(--to --from --all --finish)--rollback[Move them back, with all that they wrote since]' \
+'--as-it-was[Without that\: to what was kept, as it was then; what is there now is kept in turn]' \
 '(--to --from)--finish[Delete the kept originals, for good]' \
+'(--to --from --all --status --rollback --finish --delete-originals)--rescue[Deal with a move-of-… that a plain move left which was cut short; move-of-1=mary if nothing tells its name]' \
 '-y[Do what touches no instance without asking]' \
 '--yes[Do what touches no instance without asking]' \
 '-n[Show the plan with every command, and change nothing]' \
