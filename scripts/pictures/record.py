@@ -27,7 +27,8 @@ CONTROL = re.compile(r"\x1b\[([?>0-9;]*)([A-Za-z])|\x1b[=>78]|\x1b\][^\x07]*\x07
 class Screen:
     """As much of a terminal as these programs use; anything else is an error, so that no picture shows what nobody saw."""
 
-    def __init__(self):
+    def __init__(self, columns):
+        self.columns = columns
         self.lines = [[]]
         self.row = self.column = 0
         self.style = set()
@@ -63,6 +64,9 @@ class Screen:
             at += 1
 
     def put(self, char):
+        if self.column >= self.columns:
+            self.column = 0
+            self.move(self.row + 1)
         line = self.lines[self.row]
         while len(line) <= self.column:
             line.append((" ", ""))
@@ -149,11 +153,11 @@ class Screen:
 def play(columns, command, answers):
     process, terminal = pty.fork()
     if process == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         os.environ["TERM"] = "xterm-256color"
         os.environ.pop("NO_COLOR", None)
         os.execvp("sh", ["sh", "-c", f"exec {command}"])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    screen, answers, passed = Screen(), list(answers), 0
+    screen, answers, passed = Screen(columns), list(answers), 0
     written, end = "", time.monotonic() + LIMIT
     while True:
         if time.monotonic() > end:
