@@ -113,13 +113,17 @@ _taos__setup() {
 
     case "${cmd}" in
         taos__setup)
-            opts="-y -n -q -v -h -V --yes --dry-run --json --quiet --verbose --pin --timeout --pool --driver --size --overcommit --source --preallocate --beside --no-network --image --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help --version status undo migrate image help"
+            opts="-y -n -q -v -h -V --yes --dry-run --json --quiet --verbose --pin --accept --timeout --pool --driver --size --overcommit --source --preallocate --beside --migrate --no-network --image --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help --version status undo migrate image help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -140,6 +144,10 @@ _taos__setup() {
                     return 0
                     ;;
                 --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --migrate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -339,13 +347,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__image)
-            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help fetch status verify remove ensure due help"
+            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help fetch status verify remove ensure due help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -377,13 +389,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__image__subcmd__due)
-            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -415,13 +431,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__image__subcmd__ensure)
-            opts="-y -n -q -v -h --detach --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --detach --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -453,13 +473,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__image__subcmd__fetch)
-            opts="-y -n -q -v -h --detach --refresh --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --detach --refresh --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -603,13 +627,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__image__subcmd__remove)
-            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -641,13 +669,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__image__subcmd__status)
-            opts="-y -n -q -v -h --watch --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --watch --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -679,13 +711,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__image__subcmd__verify)
-            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -717,7 +753,7 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__migrate)
-            opts="-y -n -q -v -h --all --from --to --verify --strategy --delete-originals --after --status --rollback --as-it-was --finish --rescue --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --all --from --to --verify --strategy --delete-originals --after --status --rollback --as-it-was --finish --delete-old-pool --rescue --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -743,7 +779,15 @@ _taos__setup() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --delete-old-pool)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -775,13 +819,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__status)
-            opts="-y -n -q -v -h --probe --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --probe --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -813,13 +861,17 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__undo)
-            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

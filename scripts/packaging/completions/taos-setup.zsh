@@ -16,11 +16,13 @@ _taos-setup() {
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--pool=[Its name \[default\: the one launches use, else default\]]:NAME:_default' \
 '--driver=[Its storage driver]:DRIVER:(auto btrfs zfs dir)' \
 '--size=[Size of the file it lies in, such as 50GiB \[default\: 50GiB, or what fits\]]:SIZE:_default' \
 '--source=[Where it lies\: a path on btrfs, an empty device, a ZFS dataset, or loop]:PLACE:_default' \
+'--migrate=[Then move these containers to it, each down for seconds\: mary,naira or project/mary or all]:NAMES:_default' \
 '--image=[When to fetch it\: with the first deploy, now, in the background, or only when asked \[default\: lazy\]]:WHEN:(lazy now background off)' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -56,6 +58,7 @@ _taos-setup() {
             (status)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -79,6 +82,7 @@ _arguments "${_arguments_options[@]}" : \
 (undo)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -105,7 +109,9 @@ _arguments "${_arguments_options[@]}" : \
 '--verify=[Read every byte again while it is stopped, not only of files that changed]:HOW:(changed full)' \
 '--strategy=[How\: copied while they run, each original kept; or by Incus'\''s own move, down all the while, with no way back]:HOW:(staged move)' \
 '--after=[For how long it has to run before that]:SECONDS:_default' \
+'(--status --rollback)--delete-old-pool=[Then delete this dir pool, if nothing at all uses it]:POOL:_default' \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -136,6 +142,7 @@ _arguments "${_arguments_options[@]}" : \
 (image)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -166,6 +173,7 @@ _arguments "${_arguments_options[@]}" : \
             (fetch)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -190,6 +198,7 @@ _arguments "${_arguments_options[@]}" : \
 (status)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -213,6 +222,7 @@ _arguments "${_arguments_options[@]}" : \
 (verify)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -235,6 +245,7 @@ _arguments "${_arguments_options[@]}" : \
 (remove)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -257,6 +268,7 @@ _arguments "${_arguments_options[@]}" : \
 (ensure)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -280,6 +292,7 @@ _arguments "${_arguments_options[@]}" : \
 (due)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
