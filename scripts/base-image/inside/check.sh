@@ -3,6 +3,8 @@
 
 export DEBIAN_FRONTEND=noninteractive
 
+# A function that is called like a program it uses has a `_` behind its name.
+
 boot() {
     systemctl --failed --no-legend
     systemctl --failed --plain --no-legend | cut -d' ' -f1 | xargs -r systemctl status --no-pager --full || true
@@ -95,7 +97,7 @@ modules() {
     echo "$count native modules load; sqlite-vec, koffi, a terminal"
 }
 
-python() {
+python_() {
     python3 -m venv /tmp/venv
     /tmp/venv/bin/python -c 'import ssl, sqlite3, json, ctypes, lzma'
     /tmp/venv/bin/pip --version
@@ -114,7 +116,7 @@ git_() {
 }
 
 # A Java runtime's scripts fail where the folders of manual pages are missing.
-apt() {
+apt_() {
     [ -n "$NETWORK" ] || { apt-get --version && return; }
     apt-get -qq update
     apt-get -qq install --no-install-recommends -y default-jre-headless less man-db >/dev/null
@@ -124,7 +126,7 @@ apt() {
     echo "installs a Java runtime, without its manual pages"
 }
 
-trash() {
+trash_() {
     cd "$(mktemp -d)"
     touch gone
     trash-put gone
@@ -135,7 +137,7 @@ trash() {
 }
 
 case $CHECK in
-locale | node | npm | openclaw | git) "${CHECK}_" ;;
-boot | identity | gateway | modules | python | apt | trash) "$CHECK" ;;
+locale | node | npm | openclaw | python | git | apt | trash) "${CHECK}_" ;;
+boot | identity | gateway | modules) "$CHECK" ;;
 *) echo "there is no check $CHECK" && exit 1 ;;
 esac
