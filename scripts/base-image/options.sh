@@ -102,6 +102,8 @@ make_work() {
 }
 
 clear_away() {
+    # A second signal would end it half-way.
+    trap '' INT TERM HUP
     if [ -n "${child:-}" ]; then
         # unshare is deaf to anything less, and takes its namespace along.
         kill -KILL "$child" 2>/dev/null || true

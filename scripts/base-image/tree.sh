@@ -3,9 +3,8 @@
 
 make_tree() {
     say "Putting it together"
-    tar -C "$work/tree" --numeric-owner --xattrs --xattrs-include='*' -xpf "$cache/$base"
     # Both rooms bring devices of their own.
-    find "$work/tree/dev" -mindepth 1 -delete
+    tar -C "$work/tree" --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*' -xpf "$cache/$base"
     [ -z "$node" ] || put_node
     [ -z "$openclaw" ] || tar -C "$work/tree/usr" --numeric-owner -xpf "$cache/$npm_tree"
     [ -z "$sources" ] || put_sources
