@@ -17,7 +17,7 @@ fn counting(host: &Host, name: &str, init: &str) {
 {init}
 INIT
          incus restart {name} --force
-         incus exec {name} -- sh -c '(i=0; while :; do i=$((i+1)); printf %010d $i >/counter; printf %010d $i >/mnt/counted; sleep 0.02; done) </dev/null >/dev/null 2>&1 &'"
+         incus exec {name} -- sh -c '(i=0; while :; do i=$((i+1)); printf %010d $i 1<>/counter; printf %010d $i 1<>/mnt/counted; sleep 0.02; done) </dev/null >/dev/null 2>&1 &'"
     ));
 }
 

@@ -191,13 +191,13 @@ fn migration_killed() -> BTreeSet<Told> {
     ]);
     host.launch("mary", &["--network", "br0"]);
     let before = lasting(&host, "mary");
-    let kill = |text| {
+    let kill = |rule: Rule| {
         let migrate = Setup::new(&["migrate", "mary", "--to", "taos", "--yes"]);
-        host.run(&migrate.rule(Rule::on(text).kill_after()))
-            .expect_code(137);
+        host.run(&migrate.rule(rule)).expect_code(137);
     };
     let mut person = Typist::new(&host, "A migration that was cut short");
-    kill("config edit taos-kept");
+    // The kept original gets its configuration at the same time.
+    kill(Rule::on("rename taos-copy").shell("sleep 2; kill_setup; exit 137"));
     let kept = person
         .run("sudo taos-setup migrate --status")
         .expect_code(0);
@@ -217,7 +217,7 @@ fn migration_killed() -> BTreeSet<Told> {
     assert_eq!(states(&host), "default,mary,RUNNING");
     assert_eq!(before, lasting(&host, "mary"));
 
-    kill("rename mary");
+    kill(Rule::on("rename mary").kill_after());
     person.run("sudo taos-setup undo").expect_code(0);
     assert_eq!(
         states(&host),
