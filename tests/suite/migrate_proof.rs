@@ -64,7 +64,9 @@ fn what_a_move_loses_a_migration_keeps_and_no_committed_row_is_lost() {
     let first = acknowledged(&host);
 
     let at_stop = Rule::on("stop mary").shell("cp -r /srv/acknowledged /srv/at-stop");
-    let setup = Setup::new(&["migrate", "mary", "--to", "taos", "--yes"]).rule(at_stop);
+    let yes = ["--yes", "--accept", "backups"];
+    let setup =
+        Setup::new(&[&["migrate", "mary", "--to", "taos"][..], &yes].concat()).rule(at_stop);
     host.run(&setup.timeout(Duration::from_secs(900)))
         .expect_code(0);
 
