@@ -427,15 +427,18 @@ impl Ui {
     }
 
     fn wrapped(&self, text: &str, first: &str, rest: &str) -> String {
+        fill(text, self.columns(), first, rest)
+    }
+
+    /// How wide the terminal is; as wide as can be if there is none.
+    fn columns(&self) -> usize {
         let term = if self.json {
             Term::stderr()
         } else {
             Term::stdout()
         };
-        let width = term
-            .size_checked()
-            .map_or(usize::MAX, |(_, columns)| columns.into());
-        fill(text, width, first, rest)
+        term.size_checked()
+            .map_or(usize::MAX, |(_, columns)| columns.into())
     }
 
     fn print(&self, text: &str) {

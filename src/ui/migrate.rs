@@ -1,5 +1,6 @@
 //! Migrations: the list to choose from, and how they ended.
 
+use dialoguer::console::{measure_text_width, truncate_str};
 use dialoguer::theme::ColorfulTheme;
 use dialoguer::MultiSelect;
 
@@ -8,15 +9,26 @@ use crate::report::{Ending, Moved};
 use crate::step::migration::Part;
 use crate::step::Step;
 
+/// Columns for the mark and the tick before a line, and one to spare.
+const TICKS: usize = 6;
+
 impl Ui {
     /// Lets the person tick lines, none of which is ticked to begin with; none at the end of input,
     /// or if they went away from it.
     #[must_use]
     pub fn tick(&self, question: &str, lines: &[String]) -> Option<Vec<usize>> {
         let _held = self.signals.hold();
+        // A line that the terminal breaks would be left standing each time the list is drawn again.
+        let room = self.columns().saturating_sub(TICKS).max(TICKS);
+        if lines.iter().any(|line| measure_text_width(line) > room) {
+            for line in lines {
+                self.print(&self.wrapped(line, "  ", "    "));
+            }
+        }
+        let short = lines.iter().map(|line| truncate_str(line, room, "…"));
         MultiSelect::with_theme(&ColorfulTheme::default())
             .with_prompt(format!("{question} (space ticks, enter goes on)"))
-            .items(lines)
+            .items(short)
             .report(false)
             .interact_opt()
             .ok()

@@ -290,10 +290,10 @@ fn journals(host: &Host) -> Vec<(String, String)> {
     files
 }
 
-// The plans.
+// The plans.  Each has a size: one that follows what is free on this machine would change while others work here.
 
 fn fresh() -> Case {
-    Case::new(Host::with_daemon(), &["--yes"])
+    Case::new(Host::with_daemon(), &["--yes", "--size=4GiB"])
 }
 
 /// A pool and a bridge, and a profile that names neither.
@@ -313,14 +313,20 @@ fn empty_dir() -> Case {
     let mut add = vec!["profile", "device", "add", "default", "--project", "other"];
     add.extend(root);
     host.incus(&add);
-    Case::new(host, &["--yes", "--no-network"])
+    Case::new(host, &["--yes", "--no-network", "--size=4GiB"])
 }
 
 /// A `dir` pool with two running containers.
 fn beside() -> Case {
     Case::with_undo(
         two_running(),
-        &["--yes", "--no-network", "--beside", "--pin", "all"],
+        &[
+            "--yes",
+            "--no-network",
+            "--size=4GiB",
+            "--beside",
+            "--pin=all",
+        ],
         &["undo", "--yes", "--pin", "all"],
     )
 }
@@ -355,7 +361,10 @@ fn elsewhere() -> Case {
 
 /// The quickest plan: a pool and a root.
 fn small() -> Case {
-    Case::new(Host::with_daemon(), &["--yes", "--no-network"])
+    Case::new(
+        Host::with_daemon(),
+        &["--yes", "--no-network", "--size=4GiB"],
+    )
 }
 
 macro_rules! plans {

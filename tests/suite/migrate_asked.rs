@@ -30,13 +30,18 @@ fn nothing_is_ticked_to_begin_with_and_only_what_is_ticked_moves() {
         assert_same(&before, &host.state_digest());
     }
     for answer in ["no", "", Session::CTRL_D] {
-        let mut session = host.pty(&["migrate"], 100, 30);
+        // Narrower than a line of the list, and the list is gone all the same.
+        let mut session = host.pty(&["migrate"], 60, 50);
         session
             .expect("stanley: running")
             .send(Session::DOWN)
             .send(" ")
             .send(Session::ENTER);
-        session.expect("naira").expect("Go ahead?").send(answer);
+        session.expect("naira").expect("Go ahead?");
+        let screen = session.screen();
+        assert!(!screen.contains("Which containers"), "{screen}");
+        assert_eq!(screen.matches("plus its own").count(), 3, "{screen}");
+        session.send(answer);
         if answer != Session::CTRL_D {
             session.send(Session::ENTER);
         }
