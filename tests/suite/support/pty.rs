@@ -30,6 +30,8 @@ pub struct Session<'h> {
 struct Seen {
     screen: vt100::Parser,
     transcript: Transcript,
+    /// Whether the reader came to the end.
+    ended: bool,
 }
 
 impl Host {
@@ -71,6 +73,7 @@ impl Host {
         let seen = Arc::new(Mutex::new(Seen {
             screen: vt100::Parser::new(non_zero(rows), non_zero(cols), 1000),
             transcript: Transcript::default(),
+            ended: false,
         }));
         read_along(File::from(share(&pty.master)), Arc::clone(&seen));
         Session {
@@ -98,6 +101,7 @@ fn read_along(mut master: File, seen: Arc<Mutex<Seen>>) {
             seen.screen.process(&buffer[..n]);
             seen.transcript.add(&buffer[..n]);
         }
+        seen.lock().expect("the reader's lock").ended = true;
     });
 }
 
@@ -237,8 +241,16 @@ impl Session<'_> {
         }
     }
 
-    /// Gives the reader time for the last words: waits until nothing new has come for a moment.
+    /// Waits until the reader has the last words.  Where somebody else still holds the terminal there is no end to wait
+    /// for, so a second must do, and then a moment in which nothing new has come.
     fn drain(&self) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < deadline {
+            if self.seen.lock().expect("the reader's lock").ended {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let mut length = usize::MAX;
         while length != self.transcript().len() {
             length = self.transcript().len();
