@@ -98,7 +98,7 @@ fn what_is_neither_is_asked_again() {
         session
             .expect(QUESTION)
             .send(keys)
-            .expect("Please type yes, no or explain.");
+            .expect("Please type yes, no or explain");
     }
     session.expect(QUESTION).send("no\r");
     session.wait_exit().expect_code(3);
