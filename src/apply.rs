@@ -22,7 +22,7 @@ mod perform;
 mod remains;
 
 pub use measure::measure;
-pub use migrate::STAYS_UP;
+pub use migrate::{complete_renames, STAYS_UP};
 use perform::perform;
 pub use perform::{commands, start};
 

@@ -206,6 +206,15 @@ pub fn snapshots_of(machine: &Machine, name: &Reference) -> Result<(Vec<Snapshot
     read::snapshots(&ask(machine, &path)?)
 }
 
+/// The names of the volumes that a project's containers have on a pool.
+///
+/// # Errors
+/// As [`probe`].
+pub fn container_volumes(machine: &Machine, pool: &str, project: &str) -> Result<Vec<String>> {
+    let path = format!("/1.0/storage-pools/{pool}/volumes/container?project={project}");
+    read::container_volumes(&ask(machine, &path)?)
+}
+
 /// What an instance does: `Running`, `Stopped`, …
 ///
 /// # Errors

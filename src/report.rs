@@ -138,13 +138,14 @@ impl Report {
         self.image.as_ref()
     }
 
-    /// That of the process: the image's where only that did not work.
+    /// That of the process: the image's where only that did not work.  A set-up that was done is no
+    /// refusal, even if its image was refused.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let of_image = self.image.as_ref().map_or(0, |image| image.exit_code);
-        match self.ending.exit_code() {
-            0 => of_image,
-            code => code,
+        match (self.ending.exit_code(), of_image) {
+            (0, 3) => 1,
+            (0, code) | (code, _) => code,
         }
     }
 

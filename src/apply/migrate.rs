@@ -12,9 +12,11 @@ use crate::step::migration::{Migration, Part, COPY_MARK, KEPT_MARK};
 
 mod compare;
 mod plain_move;
+mod renames;
 mod strays;
 mod words;
 
+pub use renames::complete_renames;
 pub use words::commands;
 
 /// How long a container must stay up to count as started.

@@ -65,6 +65,16 @@ pub(super) fn members(text: &str) -> Result<Vec<String>> {
         .collect())
 }
 
+pub(super) fn container_volumes(text: &str) -> Result<Vec<String>> {
+    // Without recursion: URLs that end in the volume's name and the project.
+    let urls: Vec<String> = parse(text, "the volumes of containers")?;
+    let name = |url: &String| {
+        let path = url.split('?').next().unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default().to_owned()
+    };
+    Ok(urls.iter().map(name).collect())
+}
+
 pub(super) fn pools(text: &str) -> Result<Vec<Pool>> {
     #[derive(Deserialize)]
     struct Document {

@@ -67,6 +67,7 @@ impl Work<'_> {
             }
             if self.volume(&of.from, &of.name.name).exists() {
                 self.mend_links(stray)?;
+                self.drop_emptied_snapshots()?;
                 self.run(&words::rename(of, &of.name.name, &of.kept))?;
                 keep = true;
             } else {
@@ -79,6 +80,22 @@ impl Work<'_> {
             self.put(&of.kept, &config, &of.inert(&of.root_here()))?;
         }
         self.run(&words::rename(of, stray, &of.name.name))
+    }
+
+    /// A snapshot of the original whose files the daemon deleted, and not yet its record, lets the
+    /// original not be renamed.  What it held is in the stray, as was just compared.
+    fn drop_emptied_snapshots(&self) -> Result<()> {
+        let of = self.of;
+        let (snapshots, _) = crate::incus::snapshots_of(self.machine, &of.name)?;
+        for snapshot in snapshots {
+            if !self
+                .snapshot(&of.from, &of.name.name, &snapshot.name)
+                .exists()
+            {
+                self.run(&words::delete_snapshot(of, &snapshot.name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes hard links and flags again that are still to be seen in what remains of the original.

@@ -172,6 +172,10 @@ pub(super) fn delete(of: &Migration, name: &str) -> Vec<String> {
     in_project(of, &["delete", name])
 }
 
+pub(super) fn delete_snapshot(of: &Migration, snapshot: &str) -> Vec<String> {
+    in_project(of, &["snapshot", "delete", &of.name.name, snapshot])
+}
+
 pub(super) fn unprotect(of: &Migration) -> Vec<String> {
     in_project(
         of,

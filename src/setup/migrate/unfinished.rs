@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::super::Setup;
+use crate::apply::complete_renames;
 use crate::journal::{Lock, Progress, Record};
 use crate::plan::{approve, Pins, Yes};
 use crate::report::Ending;
@@ -43,6 +44,17 @@ impl Setup<'_> {
                 return Ok(Some(ending));
             }
             facts = self.look()?;
+        }
+        if let Some(server) = facts.server() {
+            let renamed = complete_renames(self.machine, server, of)?;
+            for (old, new) in &renamed {
+                self.ui.say(&format!(
+                    "The daemon died while it renamed {old} to {new}; that is completed."
+                ));
+            }
+            if !renamed.is_empty() {
+                facts = self.look()?;
+            }
         }
         let lives = facts
             .server()

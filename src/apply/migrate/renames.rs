@@ -1,0 +1,85 @@
+//! A change of a name that the daemon did not get through.
+//!
+//! Incus 6.0 gives first the volume its new name, then its folders, then the instance, each by
+//! itself.  Killed in between it finds the instance's volume under neither name: the instance can
+//! be neither started, renamed nor changed, though all of it is there.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::facts::Server;
+use crate::host::Machine;
+use crate::incus;
+use crate::step::migration::Migration;
+
+/// Completes what the daemon left of the renames of one migration; says which it were.
+///
+/// # Errors
+/// If the volumes cannot be listed, or a folder or the daemon's record cannot be changed.
+pub fn complete_renames(
+    machine: &Machine,
+    server: &Server,
+    of: &Migration,
+) -> Result<Vec<(String, String)>> {
+    let name = &of.name.name;
+    let pairs = [
+        (name, &of.kept, &of.from),
+        (&of.kept, name, &of.from),
+        (&of.copy, name, &of.to),
+        (name, &of.copy, &of.to),
+    ];
+    let mut completed = Vec::new();
+    for (old, new, pool) in pairs {
+        let there = |name: &str| server.instance(&of.reference(name)).is_some();
+        if !there(old) || there(new) || server.pool(pool).is_none() {
+            continue;
+        }
+        let volumes = incus::container_volumes(machine, pool, &of.name.project)?;
+        if volumes.contains(new) && !volumes.contains(old) {
+            complete(machine, of, pool, old, new)
+                .with_context(|| format!("completing the renaming of {old} to {new}"))?;
+            completed.push((old.clone(), new.clone()));
+        }
+    }
+    Ok(completed)
+}
+
+fn complete(machine: &Machine, of: &Migration, pool: &str, old: &str, new: &str) -> Result<()> {
+    let volume = |name: &str| incus::volume_name(&of.reference(name));
+    let (before, after) = (volume(old), volume(new));
+    let base = machine.paths.incus.join("storage-pools").join(pool);
+    for folder in ["containers", "containers-snapshots"] {
+        let there = base.join(folder);
+        let (from, to) = (there.join(&before), there.join(&after));
+        if from.exists() && !to.exists() {
+            std::fs::rename(&from, &to)
+                .with_context(|| format!("renaming {} to {}", from.display(), to.display()))?;
+        }
+        link(&machine.paths.incus.join(folder), &before, &after, &to)?;
+    }
+    // Only one row, and only the one of this project.
+    let quoted = |text: &str| text.replace('\'', "''");
+    let query = format!(
+        "UPDATE instances SET name = '{}' WHERE name = '{}' AND project_id = (SELECT id FROM projects WHERE name = '{}')",
+        quoted(new),
+        quoted(old),
+        quoted(&of.name.project)
+    );
+    let argv = ["incus", "--force-local", "admin", "sql", "global", &query];
+    machine.run(&argv.map(str::to_owned), machine.bounds.change)?;
+    Ok(())
+}
+
+/// The link by which Incus finds a volume, under its new name.
+fn link(folder: &Path, before: &str, after: &str, volume: &Path) -> Result<()> {
+    let (old, new) = (folder.join(before), folder.join(after));
+    if old.symlink_metadata().is_ok_and(|data| data.is_symlink()) {
+        std::fs::remove_file(&old).with_context(|| format!("removing {}", old.display()))?;
+    }
+    if volume.exists() && new.symlink_metadata().is_err() {
+        std::os::unix::fs::symlink(volume, &new)
+            .with_context(|| format!("making the link {}", new.display()))?;
+    }
+    Ok(())
+}
