@@ -11,8 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/install.sh
 
 limit=1500 # seconds, for everything
-# Much of a test is waiting for a daemon, so half as many again as there are cores keep them busy.
-threads=$(($(nproc) * 3 / 2))
+# Much of a test is waiting for a daemon, so twice as many as there are cores keep them busy.
+threads=$(($(nproc) * 2))
 problems=()
 tried= # of `failed`
 running= # the process id of what `bounded` runs

@@ -177,8 +177,19 @@ fn time(machine: &Machine, words: &[&str]) -> Result<f64, CommandError> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
+/// A container that has only just started or restarted may not let itself be stopped at once: the
+/// daemon then says that it is running, and running is what it was to be stopped from.
 fn delete(machine: &Machine, name: &str) -> Result<(), CommandError> {
-    run(machine, &["delete", "--force", name])
+    let delete = || run(machine, &["delete", "--force", name]);
+    for _ in 0..10 {
+        match delete() {
+            Err(error) if error.words().contains("Failed stopping instance") => {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            result => return result,
+        }
+    }
+    delete()
 }
 
 fn run(machine: &Machine, words: &[&str]) -> Result<(), CommandError> {
