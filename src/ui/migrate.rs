@@ -25,9 +25,15 @@ impl Ui {
                 self.print(&self.wrapped(line, "  ", "    "));
             }
         }
+        let keys = "space ticks, enter goes on";
+        let mut prompt = format!("{question} ({keys})");
+        if measure_text_width(&prompt) > room {
+            self.print(&self.wrapped(&format!("{keys}:"), "", ""));
+            question.clone_into(&mut prompt);
+        }
         let short = lines.iter().map(|line| truncate_str(line, room, "…"));
         MultiSelect::with_theme(&ColorfulTheme::default())
-            .with_prompt(format!("{question} (space ticks, enter goes on)"))
+            .with_prompt(prompt)
             .items(short)
             .report(false)
             .interact_opt()

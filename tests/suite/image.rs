@@ -166,7 +166,10 @@ fn a_deployer_sees_all_of_it_or_nothing() {
     );
 
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| host.run(&fetch(&server, &[])));
+        // Long enough to be seen.
+        let setup = fetch(&server, &[]).rule(Rule::on("image import").shell("sleep 1"));
+        let host = &host;
+        let running = scope.spawn(move || host.run(&setup));
         let mut stages: Vec<String> = Vec::new();
         while !running.is_finished() {
             if let Ok(text) = fs::read_to_string(host.file("/var/lib/taos-setup-image/status.json"))
@@ -178,11 +181,11 @@ fn a_deployer_sees_all_of_it_or_nothing() {
                 }
             }
             let short = &digest(&file)[..12];
-            let now = seen(&host);
+            let now = seen(host);
             // From the moment it has the alias it is unpacked, too.
             assert!(now.is_empty() || now == short, "{now}");
             if !now.is_empty() {
-                assert!(unpacked(&host, &digest(&file)));
+                assert!(unpacked(host, &digest(&file)));
             }
         }
         running.join().expect("a run").expect_code(0);

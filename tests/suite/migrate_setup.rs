@@ -246,7 +246,7 @@ fn after_a_set_up_on_a_terminal_moving_is_offered_and_the_old_pool_is_asked_for_
     back_up(&host, "naira");
     let before = host.state_digest();
     let offered = || {
-        let mut session = host.pty(&["--no-network", "--size", "1GiB"], 110, 50);
+        let mut session = host.pty(&["--no-network", "--size", "1GiB"], 130, 50);
         session
             .expect("1) Leave pool default as it is")
             .expect("Which? [1]: ")

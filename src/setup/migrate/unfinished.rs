@@ -1,13 +1,17 @@
 //! Migrations that were cut short.
 
-use anyhow::Result;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Result};
 
 use super::super::Setup;
 use crate::apply::complete_renames;
+use crate::facts::Reference;
+use crate::incus;
 use crate::journal::{Lock, Progress, Record};
-use crate::plan::{approve, Pins, Yes};
+use crate::plan::{approve, Pins, Refusal, Yes};
 use crate::report::Ending;
-use crate::step::migration::{Migration, Part};
+use crate::step::migration::{Migration, Part, STRAY};
 use crate::step::Step;
 
 impl Setup<'_> {
@@ -43,6 +47,9 @@ impl Setup<'_> {
             if let Some(ending) = self.wake(&facts)? {
                 return Ok(Some(ending));
             }
+            facts = self.look()?;
+        }
+        if of.plain && self.wait_for_the_daemon(of)? {
             facts = self.look()?;
         }
         if let Some(server) = facts.server() {
@@ -109,5 +116,32 @@ impl Setup<'_> {
             Some(Ending::Done | Ending::Failed { .. }) | None => None,
             other => other,
         })
+    }
+
+    /// A plain move goes on in the daemon, also after the command that asked for it has died with
+    /// this program.  Whether there was anything to wait for.
+    fn wait_for_the_daemon(&self, of: &Migration) -> Result<bool> {
+        let ours = |name: &Reference| *name == of.name || name.name.starts_with(STRAY);
+        let bound = self.machine.bounds.change + Duration::from_secs(of.landing.0 >> 20);
+        let begun = Instant::now();
+        let mut waited = false;
+        while incus::busy(self.machine)?.iter().any(ours) {
+            if begun.elapsed() > bound {
+                bail!(Refusal::new(
+                    format!("the daemon is still at work on {}", of.name),
+                    [
+                        "see at what with: incus operation list",
+                        "then run this again; nothing was touched",
+                    ],
+                ));
+            }
+            if !waited {
+                self.ui
+                    .say("Waiting for the daemon, which is still moving it…");
+            }
+            waited = true;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(waited)
     }
 }
