@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::step::migration::STRAY;
+
 /// Whether a container's name is that of one that does not last: `taos-probe-…` and `taos-warm-…`
 /// of this program, `taos-bake-…` of the application while it prepares an image, `move-of-…` of
 /// Incus.  What a deploy makes is `taos-agent-…`.
@@ -10,7 +12,7 @@ pub fn is_scratch(name: &str) -> bool {
     // Outside of project `default` the project comes first; an instance's name has no underscore.
     let name = name.rsplit('_').next().unwrap_or(name);
     let of_taos = name.starts_with("taos-") && !name.starts_with("taos-agent-");
-    of_taos || name.starts_with("move-of-")
+    of_taos || name.starts_with(STRAY)
 }
 
 /// The containers that were not there before, and are no scratch.

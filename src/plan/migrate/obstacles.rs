@@ -3,7 +3,7 @@
 use super::super::{Note, Refusal};
 use super::{is_own, looked_into, Wanted};
 use crate::facts::{Backing, Bytes, Details, Facts, Instance, Pool, Server};
-use crate::step::migration::Migration;
+use crate::step::migration::{Migration, STRAY};
 
 /// What a pool keeps free, as a copy-on-write filesystem needs room to change anything.
 const POOL_RESERVE: Bytes = Bytes::mib(64);
@@ -31,7 +31,7 @@ pub(super) fn obstacle(
             "see what it belongs to with: taos-setup migrate --status",
         );
     }
-    if name.name.starts_with("move-of-") {
+    if name.name.starts_with(STRAY) {
         return refuse(
             format!("{name} is what a move left behind that was cut short"),
             "see what it is, and what can be done: taos-setup migrate --rescue",
@@ -91,7 +91,7 @@ pub(super) fn obstacle(
     }
     let uuid = instance.record.config.get("volatile.uuid");
     let twin = server.instances.iter().find(|other| {
-        other.reference.name.starts_with("move-of-")
+        other.reference.name.starts_with(STRAY)
             && uuid.is_some()
             && other.record.config.get("volatile.uuid") == uuid
     });
