@@ -73,7 +73,7 @@ manifest() {
         printf 'image\tfile\t%s\n' "$file"
         printf 'image\tsha256\t%s\n' "$(sha256sum "$work/$file" | cut -d' ' -f 1)"
         printf 'image\tbytes\t%s\n' "$(stat -c %s "$work/$file")"
-        printf 'image\tunpacked-kib\t%s\n' "$(du -sk "$work/tree" | cut -f 1)"
+        printf 'image\tunpacked-kib\t%s\n' "$(entries | awk -F'\t' '!seen[$1]++ { kib += $2 } END { print kib }')"
         printf 'image\tprofile\t%s\n' "$profile${trimming:+, trimmed}"
         printf 'image\tas-of\t%s\n' "$as_of"
         printf 'check\t%s\n' "${checks[@]}"
@@ -85,9 +85,16 @@ manifest() {
     } >"$list"
 }
 
+# Inode, KiB and path of each entry. Whole blocks of 4 KiB, and one for a folder: how many the file system of this machine
+# took varies from one build to the next, even with the same files.
+entries() {
+    find "$work/tree" -xdev -printf '%i\t%y\t%s\t%P\n' |
+        awk -F'\t' -v OFS='\t' '{ print $1, $2 == "f" ? int(($3 + 4095) / 4096) * 4 : ($2 == "d") * 4, $4 }'
+}
+
 # What belongs to what, in KiB. A file with several names counts once.
 parts() {
-    find "$work/tree" -xdev -printf '%i\t%k\t%P\n' | awk -F'\t' '
+    entries | awk -F'\t' '
         function part(path) {
             if (path ~ "^usr/lib/node_modules/openclaw/node_modules/") return "openclaw-dependencies"
             if (path ~ "^usr/lib/node_modules/openclaw/") return "openclaw"

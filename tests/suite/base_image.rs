@@ -244,6 +244,13 @@ fn a_small_image_is_built_twice_alike_and_launches() {
         one.display(),
         two.display()
     ));
+    for kind in ["part", "package"] {
+        let (first, second) = (manifest(&one, kind), manifest(&two, kind));
+        assert!(
+            !first.is_empty() && first == second,
+            "{first:?}, {second:?}"
+        );
+    }
     nothing_left(&host);
 
     let contents = small.path("contents");
