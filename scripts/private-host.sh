@@ -16,6 +16,7 @@
 #   --extra-btrfs PATH:SIZE mount a further btrfs file system on PATH (may be given more than once)
 #   --put FILE:PATH         put a copy of FILE at PATH, executable (may be given more than once)
 #   --without NAME,...      remove these packages, and those called NAME-*, in the host (Debian and Ubuntu)
+#   --member N[:DIR]        make it the N-th of some hosts that reach each other, at 192.0.2.N; DIR is the first one's
 #
 # How it works. The host's root is an overlay over `/`, so that even `apt-get remove` touches only the host's folder.
 # Incus and btrfs need a true file system: their folders are plain folders, bound into place. /run is new and holds no
@@ -53,11 +54,11 @@ need_root() { [ "$(id -u)" = 0 ] || die "making a private host needs root; run t
 # ---- options ---------------------------------------------------------------------------------------------------------
 
 parse_options() {
-    base='' online='' incus_fs='' without='' extra_btrfs=() put=() command=()
+    base='' online='' incus_fs='' without='' member='' extra_btrfs=() put=() command=()
     while [ $# -gt 0 ]; do
         case $1 in
             --online) online=yes; shift ;;
-            --base|--incus-fs|--extra-btrfs|--put|--without)
+            --base|--incus-fs|--extra-btrfs|--put|--without|--member)
                 [ $# -ge 2 ] || die "option $1 needs a value (see $ME --help)"
                 case $1 in
                     --base) base=$2 ;;
@@ -65,6 +66,7 @@ parse_options() {
                     --extra-btrfs) extra_btrfs+=("$2") ;;
                     --put) put+=("$2") ;;
                     --without) without=$2 ;;
+                    --member) member=$2 ;;
                 esac
                 shift 2 ;;
             --) shift; command=("$@"); break ;;
@@ -75,6 +77,7 @@ parse_options() {
     for spec in ${put[@]+"${put[@]}"}; do
         [[ $spec == *:/* && -f ${spec%:/*} ]] || die "--put '$spec' is not of the form FILE:/PATH, or there is no such file"
     done
+    [[ -z $member || $member =~ ^(1|[0-9]+:/.*)$ ]] || die "--member '$member' is not of the form 1 or N:DIR"
     for spec in ${incus_fs:+"$incus_fs"} ${extra_btrfs[@]+"${extra_btrfs[@]}"}; do
         [[ $spec =~ ^[^:]+:[0-9]+[KMGT]?$ ]] || die "'$spec' is not of the form NAME:SIZE, such as btrfs:20G"
     done
@@ -362,6 +365,7 @@ inside() {
     mount_cgroups "$root"
     mount_run "$root"
     mount_real_dirs "$root"
+    [ -z "$member" ] || link_members
     [ -z "$online" ] || let_apt_out "$root" "$guard"
     local spec
     for spec in ${put[@]+"${put[@]}"}; do
@@ -374,7 +378,7 @@ inside() {
     cd /
     umount -l /run/old
     rmdir /run/old
-    hostname private-host
+    if [ -n "$member" ]; then hostname "m${member%%:*}"; else hostname private-host; fi
     ip link set lo up
     [ -z "$without" ] || remove_packages "$without"
 
@@ -460,6 +464,22 @@ mount_image() {
     mkfs."$type" $quiet "$file" || die "making a $type file system of $size in $file failed (the reason is above)"
     mount -t "$type" -o loop "$file" "$target" || die "mounting the $type file system $file: no free loop device, or no $type in this kernel"
     rm -rf "$target/lost+found"
+}
+
+# Each member has a network of its own, as each makes bridges of the same names. The first one's holds the bridge that
+# all are plugged into. The addresses are those for documentation: Incus takes none of them for its own bridges.
+link_members() {
+    local number=${member%%:*} first=''
+    if [ "$number" = 1 ]; then
+        ip link add members type bridge
+    else
+        first=$(cat "${member#*:}/pid" 2>/dev/null || true)
+        is_host "${member#*:}" "${first:-none}" || die "--member $member: no private host runs in ${member#*:}"
+        ip link add members type veth peer name "member$number" netns "/proc/$first/ns/net"
+        nsenter --net="/proc/$first/ns/net" ip link set "member$number" master members up
+    fi
+    ip addr add "192.0.2.$number/24" dev members
+    ip link set members up
 }
 
 # apt's methods are what talks to the network. They start as root and give that up on their own, so they can still step

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{assert_same, Host, Rule, Session, Setup};
+use crate::support::{assert_same, Cluster, Host, Rule, Session, Setup};
 
 /// What a host has on the machine, to be looked for after its end.
 struct Traces {
@@ -328,4 +328,43 @@ fn a_terminal_has_keys_and_a_width() {
     session.send(Session::CTRL_C);
     let run = session.wait_exit().expect_code(130);
     assert!(run.stdout.ends_with("caught\n"), "{run:?}");
+}
+
+#[test]
+fn a_cluster_loses_members_gets_them_back_and_leaves_nothing() {
+    let mut cluster = Cluster::with_pool(2, "btrfs");
+    cluster[0].launch("mary", &["--target", "m1"]);
+    cluster[1].launch("naira", &["--target", "m2"]);
+    let size = ("default", "size", "1GiB");
+    let third = cluster.join(&[("default", "source", ""), size]);
+    assert_eq!(third, 2);
+    let before = cluster[1].state_digest();
+    for (what, value) in [
+        ("pool default on m1 config size", "\"2GiB\""),
+        ("pool default on m3 config size", "\"1GiB\""),
+        ("instance default/naira location", "\"m2\""),
+    ] {
+        assert_eq!(before.get(what), Some(value), "{before}");
+    }
+    assert_same(&before, &cluster[2].state_digest());
+    // Each member has folders of its own.
+    cluster[1].sh("[ -d /var/lib/incus/storage-pools/default/containers/naira ]");
+    cluster[1].sh("[ ! -d /var/lib/incus/storage-pools/default/containers/mary ]");
+
+    // The leader is lost: the other two go on without it.
+    cluster.lose(0);
+    assert_eq!(cluster.status(1, 0), "Offline");
+    cluster[2].launch("stanley", &["--target", "m2"]);
+    cluster.bring_back(0);
+    for asked in 0..cluster.len() {
+        assert_eq!(cluster.status(asked, 0), "Online");
+    }
+    let after = cluster[0].state_digest().without(&["stanley"]);
+    assert_same(&before, &after);
+
+    let traces: Vec<Traces> = cluster.members().map(Traces::of).collect();
+    drop(cluster);
+    for traces in traces {
+        traces.assert_gone();
+    }
 }

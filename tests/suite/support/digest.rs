@@ -15,7 +15,12 @@ impl Host {
     /// Pools, volumes, projects, profiles, networks, images and instances of all projects, as they are now.
     pub fn state_digest(&self) -> Digest {
         let mut digest = Digest(BTreeMap::new());
-        digest.add_map("server config", &self.query("/1.0")["config"], |_| true);
+        let server = &self.query("/1.0")["config"];
+        // In a cluster each member has its own address to tell.
+        let clustered = server["cluster.https_address"].is_string();
+        digest.add_map("server config", server, |key| {
+            !(clustered && key.ends_with(".https_address"))
+        });
         for pool in list(&self.query("/1.0/storage-pools?recursion=1")) {
             let name = string(&pool["name"]);
             let what = format!("pool {name}");
@@ -23,6 +28,13 @@ impl Host {
             digest.add(&format!("{what} status"), &pool["status"]);
             digest.add(&format!("{what} description"), &pool["description"]);
             digest.add_map(&format!("{what} config"), &pool["config"], not_volatile);
+            let members = list(&pool["locations"]);
+            for member in members.iter().map(string).filter(|it| it != "none") {
+                // Size and source are each member's own; one that is away cannot be asked.
+                let path = format!("/1.0/storage-pools/{name}?target={member}");
+                let config = self.try_query(&path).unwrap_or_default()["config"].take();
+                digest.add_map(&format!("{what} on {member} config"), &config, not_volatile);
+            }
             self.add_volumes(&mut digest, &name);
         }
         for network in list(&self.query("/1.0/networks?recursion=1&all-projects=true")) {
@@ -58,11 +70,15 @@ impl Host {
         // A broken pool, or one whose driver has no buckets, has an error for an answer.
         for volume in list(&self.try_query(&path).unwrap_or_default()) {
             if volume["type"] == "custom" {
-                let what = format!(
+                let mut what = format!(
                     "volume {pool}/{}/{}",
                     string(&volume["project"]),
                     string(&volume["name"])
                 );
+                // In a cluster each member may have one of that name.
+                if let Some(member) = located(&volume) {
+                    what += &format!(" on {member}");
+                }
                 digest.add(&format!("{what} type"), &volume["content_type"]);
                 digest.add_map(&format!("{what} config"), &volume["config"], not_volatile);
             }
@@ -172,6 +188,9 @@ impl Digest {
             self.add(&format!("{what} {key}"), &instance[key]);
         }
         self.add(&format!("{what} pid"), &instance["state"]["pid"]);
+        if located(instance).is_some() {
+            self.add(&format!("{what} location"), &instance["location"]);
+        }
         // These follow what the instance does, not what anyone has set.
         self.add_map(&format!("{what} config"), &instance["config"], |key| {
             !key.starts_with("volatile.last_state.") && !key.ends_with(".host_name")
@@ -247,6 +266,12 @@ fn not_volatile(key: &str) -> bool {
 
 fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
+}
+
+/// The member of a cluster that something lies on.
+fn located(value: &Value) -> Option<&str> {
+    let member = value["location"].as_str()?;
+    (!["", "none"].contains(&member)).then_some(member)
 }
 
 fn string(value: &Value) -> String {

@@ -10,12 +10,14 @@
     reason = "every test binary compiles its own copy and uses a part of it"
 )]
 
+mod cluster;
 mod digest;
 mod pty;
 mod run;
 mod tree;
 mod wrapper;
 
+pub use cluster::Cluster;
 pub use digest::{assert_same, Digest};
 pub use pty::Session;
 pub use run::{Run, Setup};
