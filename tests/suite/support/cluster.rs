@@ -78,10 +78,13 @@ impl Cluster {
             "cluster: {{enabled: true, server_address: '{}', cluster_token: '{token}', member_config: [",
             address(index)
         );
-        for (pool, key, value) in keys {
-            preseed +=
-                &format!("{{entity: storage-pool, name: {pool}, key: {key}, value: '{value}'}},");
-        }
+        let keys: Vec<String> = keys
+            .iter()
+            .map(|(pool, key, value)| {
+                format!("{{entity: storage-pool, name: {pool}, key: {key}, value: '{value}'}}")
+            })
+            .collect();
+        preseed += &keys.join(",");
         host.preseed(&(preseed + "]}\n"));
         self.members.push(host);
     }

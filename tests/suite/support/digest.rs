@@ -77,7 +77,7 @@ impl Host {
                 );
                 // In a cluster each member may have one of that name.
                 if let Some(member) = located(&volume) {
-                    what += &format!(" on {member}");
+                    what = format!("{what} on {member}");
                 }
                 digest.add(&format!("{what} type"), &volume["content_type"]);
                 digest.add_map(&format!("{what} config"), &volume["config"], not_volatile);
