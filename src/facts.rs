@@ -8,11 +8,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod cluster;
 mod image;
 mod instances;
 mod leftovers;
 mod server;
 mod units;
+pub use cluster::{Cluster, Member, PoolPart};
 pub use image::{image_projects, Arrangement, Mode, Trigger, ALIAS};
 pub use instances::{Details, Record, Snapshot};
 pub use leftovers::{Lack, Since, Stray};

@@ -9,6 +9,7 @@ use crate::host::command::CommandErrorKind;
 use crate::host::{tree, CommandError, Machine};
 use crate::step::Scope;
 
+mod cluster;
 mod commands;
 pub mod images;
 mod read;
@@ -17,7 +18,8 @@ mod strays;
 pub use commands::{commands_of, Commands};
 pub use strays::{only_in, since, strays};
 
-/// Reads the daemon's state in five questions, a sixth where a pool is broken.
+/// Reads the daemon's state in five questions, a sixth where a pool is broken; in a cluster every
+/// member is asked as well.
 ///
 /// # Errors
 /// If the daemon does not answer in time, or answers what this program cannot read.
@@ -30,9 +32,6 @@ pub fn probe(machine: &Machine, installed: bool) -> Result<Incus> {
         Err(error) => return silence(error),
     };
     let mut server = read::server(&document)?;
-    if server.clustered {
-        server.members = read::members(&ask(machine, "/1.0/cluster/members")?)?;
-    }
     // The client takes some 20 ms a call, most of it starting up.
     let (pools, profiles, instances, networks) = std::thread::scope(|scope| {
         let ask = |path: &'static str| scope.spawn(move || ask(machine, path));
@@ -49,6 +48,7 @@ pub fn probe(machine: &Machine, installed: bool) -> Result<Incus> {
     server.profiles = read::profiles(&profiles?)?;
     server.instances = read::instances(&instances?, &server.profiles)?;
     server.networks = read::networks(&networks?)?;
+    cluster::look(machine, &mut server)?;
     explain_broken_pools(machine, &mut server);
     Ok(Incus::Answering(Box::new(server)))
 }
@@ -71,14 +71,12 @@ pub fn refresh(machine: &Machine, facts: &mut Facts, scope: Scope) -> Result<()>
     match scope {
         Scope::Everything => {}
         Scope::Pools => {
-            server.pools = read::pools(&ask(machine, POOLS)?)?;
-            explain_broken_pools(machine, server);
+            look_at_pools(machine, server)?;
         }
         Scope::Networks => server.networks = read::networks(&ask(machine, NETWORKS)?)?,
         Scope::Projects => server.projects = read::projects(&ask(machine, PROJECTS)?)?,
         Scope::Image => {
-            server.pools = read::pools(&ask(machine, POOLS)?)?;
-            explain_broken_pools(machine, server);
+            look_at_pools(machine, server)?;
             server.images = read::images(&ask(machine, IMAGES)?)?;
         }
         Scope::Profiles => server.profiles = read::profiles(&ask(machine, PROFILES)?)?,
@@ -86,6 +84,13 @@ pub fn refresh(machine: &Machine, facts: &mut Facts, scope: Scope) -> Result<()>
             server.instances = read::instances(&ask(machine, INSTANCES)?, &server.profiles)?;
         }
     }
+    Ok(())
+}
+
+fn look_at_pools(machine: &Machine, server: &mut Server) -> Result<()> {
+    server.pools = read::pools(&ask(machine, POOLS)?)?;
+    cluster::look(machine, server)?;
+    explain_broken_pools(machine, server);
     Ok(())
 }
 
@@ -115,6 +120,7 @@ pub fn look_closer(machine: &Machine, server: &mut Server) -> Result<()> {
         .ok()
         .and_then(|text| read::space(&text).ok());
     }
+    cluster::look_closer(machine, server);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Config, Details, Devices, Record};
+use super::{Bytes, Cluster, Config, Details, Devices, PoolPart, Record};
 
 /// How Incus is found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Server {
     pub clustered: bool,
     /// Names of the cluster's members, where it is one.
     pub members: Vec<String>,
+    /// More about them, and which of them this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
     /// `storage.images_volume` and the like: key and `pool/volume`.
     pub daemon_volumes: Config,
     pub pools: Vec<Pool>,
@@ -45,6 +48,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// The name of the member that this program runs on, in a cluster.
+    #[must_use]
+    pub fn here(&self) -> Option<&str> {
+        self.cluster.as_ref().map(|cluster| cluster.here.as_str())
+    }
+
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == name)
@@ -128,6 +137,7 @@ pub struct Pool {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// In a cluster: what holds for all, and the keys of the member that this program runs on.
     pub config: Config,
     pub users: Vec<PoolUser>,
     pub backing: Backing,
@@ -137,9 +147,18 @@ pub struct Pool {
     /// Size and use, filled by a closer look only (`status`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<Space>,
+    /// In a cluster: what each member has of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PoolPart>,
 }
 
 impl Pool {
+    /// What a member of the cluster has of it.
+    #[must_use]
+    pub fn part(&self, member: &str) -> Option<&PoolPart> {
+        self.parts.iter().find(|part| part.member == member)
+    }
+
     /// Whether a launch on this pool is a clone and not a copy.
     #[must_use]
     pub fn copy_on_write(&self) -> bool {
@@ -240,6 +259,9 @@ pub struct Instance {
     pub status: String,
     /// Its own devices, without those of its profiles.
     pub devices: Devices,
+    /// The member of the cluster it is on; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub location: String,
     /// The pool its root disk is on, its own or from a profile.
     pub pool: Option<String>,
     pub profiles: Vec<Reference>,
@@ -260,6 +282,12 @@ pub struct Network {
     pub config: Config,
     /// URLs of what uses it.
     pub used_by: Vec<String>,
+    /// As a pool's; empty where it was not told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub status: String,
+    /// The members of the cluster that have it, be it only to come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locations: Vec<String>,
 }
 
 /// An image in the local store.

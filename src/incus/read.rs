@@ -8,12 +8,15 @@ use serde::de::DeserializeOwned;
 use serde::Deserialize;
 
 use crate::facts::{
-    Bytes, Config, Devices, Image, Network, Pool, PoolUser, Profile, Reference, Server, Space,
+    Bytes, Cluster, Config, Devices, Image, Network, Pool, PoolUser, Profile, Reference, Server,
+    Space,
 };
 use crate::host;
 
+mod cluster;
 mod instances;
 
+pub(super) use cluster::{drivers, members, part};
 pub(super) use instances::{busy, instances, projects, snapshots, status};
 
 pub(super) fn server(text: &str) -> Result<Server> {
@@ -30,6 +33,8 @@ pub(super) fn server(text: &str) -> Result<Server> {
         server: String,
         server_version: String,
         server_clustered: bool,
+        #[serde(default, deserialize_with = "or_null")]
+        server_name: String,
     }
     let document: Document = parse(text, "the server's state")?;
     let Some(environment) = document.environment.filter(|_| document.auth == "trusted") else {
@@ -45,6 +50,10 @@ pub(super) fn server(text: &str) -> Result<Server> {
     Ok(Server {
         version: environment.server_version,
         clustered: environment.server_clustered,
+        cluster: environment.server_clustered.then(|| Cluster {
+            here: environment.server_name,
+            members: Vec::new(),
+        }),
         daemon_volumes: document
             .config
             .into_iter()
@@ -53,16 +62,6 @@ pub(super) fn server(text: &str) -> Result<Server> {
             .collect(),
         ..Server::default()
     })
-}
-
-pub(super) fn members(text: &str) -> Result<Vec<String>> {
-    // Without recursion: URLs that end in the member's name.
-    let urls: Vec<String> = parse(text, "the cluster's members")?;
-    Ok(urls
-        .iter()
-        .filter_map(|url| url.rsplit('/').next())
-        .map(ToOwned::to_owned)
-        .collect())
 }
 
 pub(super) fn container_volumes(text: &str) -> Result<Vec<String>> {
@@ -113,6 +112,7 @@ pub(super) fn pools(text: &str) -> Result<Vec<Pool>> {
                 users,
                 stray_files,
                 space: None,
+                parts: Vec::new(),
             }
         })
         .collect())
@@ -149,6 +149,10 @@ pub(super) fn networks(text: &str) -> Result<Vec<Network>> {
         config: Config,
         #[serde(default, deserialize_with = "or_null")]
         used_by: Vec<String>,
+        #[serde(default, deserialize_with = "or_null")]
+        status: String,
+        #[serde(default, deserialize_with = "or_null")]
+        locations: Vec<String>,
     }
     let documents: Vec<Document> = parse(text, "the networks")?;
     Ok(documents
@@ -164,6 +168,12 @@ pub(super) fn networks(text: &str) -> Result<Vec<Network>> {
             kind: document.kind,
             config: document.config,
             used_by: document.used_by,
+            status: document.status,
+            locations: document
+                .locations
+                .into_iter()
+                .filter(|it| it != "none")
+                .collect(),
         })
         .collect())
 }

@@ -164,6 +164,7 @@ impl Sample {
                 status: "Running".into(),
                 devices: Devices::new(),
                 pool: None,
+                location: String::new(),
                 profiles: vec![profile],
                 scratch: None,
                 record: crate::facts::Record::default(),
@@ -210,6 +211,8 @@ impl Sample {
                 kind: kind.into(),
                 config: Config::new(),
                 used_by: Vec::new(),
+                status: "Created".into(),
+                locations: Vec::new(),
             });
         })
     }
@@ -336,6 +339,7 @@ fn pool(name: &str, driver: &str) -> Pool {
         backing,
         stray_files: Vec::new(),
         space: None,
+        parts: Vec::new(),
     }
 }
 

@@ -60,6 +60,8 @@ impl Step {
                 kind: "bridge".into(),
                 config: Config::new(),
                 used_by: Vec::new(),
+                status: "Created".into(),
+                locations: Vec::new(),
             }),
             Self::DeleteNetwork { network } => {
                 server.networks.retain(|found| found.name != network.name);
@@ -113,6 +115,7 @@ fn created(spec: &PoolSpec) -> Pool {
         },
         stray_files: Vec::new(),
         space: None,
+        parts: Vec::new(),
     }
 }
 

@@ -37,6 +37,8 @@ pub(in crate::incus) fn instances(text: &str, profiles: &[Profile]) -> Result<Ve
         stateful: bool,
         #[serde(default)]
         last_used_at: String,
+        #[serde(default)]
+        location: String,
     }
     let documents: Vec<Document> = parse(text, "the instances")?;
     Ok(documents
@@ -71,6 +73,12 @@ pub(in crate::incus) fn instances(text: &str, profiles: &[Profile]) -> Result<Ve
                 kind: document.kind,
                 status: document.status,
                 devices: document.devices,
+                // What is in no cluster is at `none`.
+                location: if document.location == "none" {
+                    String::new()
+                } else {
+                    document.location
+                },
                 pool,
             }
         })
