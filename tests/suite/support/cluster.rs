@@ -5,6 +5,7 @@
 
 use std::ops::Index;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Builder, Host};
 
@@ -16,15 +17,19 @@ pub struct Cluster {
 impl Cluster {
     /// So many members, without a pool, a network or a root device in the `default` profile.
     pub fn start(members: usize) -> Self {
-        let first = member("1");
+        Self::of((0..members).map(|_| Host::builder()).collect())
+    }
+
+    /// The same of hosts that are not plain ones: of another file system, or without some package.
+    pub fn of(hosts: Vec<Builder>) -> Self {
+        let mut hosts = hosts.into_iter();
+        let first = member(hosts.next().expect("a first member"), "1");
         let others: Vec<Host> = thread::scope(|scope| {
-            let start = |index: usize| {
-                scope.spawn({
-                    let first = &first;
-                    move || plugged_into(first, index)
-                })
+            let start = |(index, host)| {
+                let first = &first;
+                scope.spawn(move || plugged_into(first, index + 1, host))
             };
-            let starting: Vec<_> = (1..members).map(start).collect();
+            let starting: Vec<_> = hosts.enumerate().map(start).collect();
             first.incus(&["config", "set", "core.https_address", &address(0)]);
             first.incus(&["cluster", "enable", "m1"]);
             let started = starting.into_iter().map(|it| it.join().expect("a member"));
@@ -66,7 +71,8 @@ impl Cluster {
     /// value; the daemon asks for each pool's `source` (which may be empty), and for the `size` of a loop file.
     pub fn join(&mut self, keys: &[(&str, &str, &str)]) -> usize {
         let index = self.members.len();
-        self.admit(plugged_into(&self.members[0], index), keys);
+        let host = plugged_into(&self.members[0], index, Host::builder());
+        self.admit(host, keys);
         index
     }
 
@@ -106,11 +112,25 @@ impl Cluster {
         self.mark(index, "2020-01-01T00:00:00Z");
     }
 
-    /// Starts the daemon of a lost member, and waits until each member takes it to be there.
+    /// Starts the daemon of a lost member, and waits until it answers each of the others.
     pub fn bring_back(&self, index: usize) {
         self[index].start_daemon();
         // Else it takes until the next round of signs of life, up to ten seconds.
         self.mark(index, "now");
+        let path = format!("/1.0?target={}", name(index));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        for host in self.running() {
+            while let Err(error) = host.try_query(&path) {
+                assert!(Instant::now() < deadline, "asking {}: {error}", name(index));
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// The members whose daemon runs.
+    fn running(&self) -> impl Iterator<Item = &Host> {
+        let all = self.members.iter();
+        all.filter(|host| host.daemon_pid().is_some())
     }
 
     /// Sets the date of a member's last sign of life. Where the database has no majority there is nobody to tell.
@@ -119,11 +139,7 @@ impl Cluster {
             "UPDATE nodes SET heartbeat = strftime('%Y-%m-%dT%H:%M:%fZ', '{date}') WHERE name = '{}'",
             name(index)
         );
-        for host in self
-            .members
-            .iter()
-            .filter(|host| host.daemon_pid().is_some())
-        {
+        for host in self.running() {
             if host.try_incus(&["admin", "sql", "global", &sql]).is_ok() {
                 return;
             }
@@ -176,10 +192,10 @@ fn address(index: usize) -> String {
 }
 
 /// A host that is to be a member; its network has its plug in the first one's.
-fn plugged_into(first: &Host, index: usize) -> Host {
-    member(&format!("{}:{}", index + 1, first.dir().display()))
+fn plugged_into(first: &Host, index: usize, host: Builder) -> Host {
+    member(host, &format!("{}:{}", index + 1, first.dir().display()))
 }
 
-fn member(spec: &str) -> Host {
-    Builder::default().option("--member", spec).daemon().start()
+fn member(host: Builder, spec: &str) -> Host {
+    host.option("--member", spec).daemon().start()
 }
