@@ -1,5 +1,7 @@
 //! How it stands: the pools, what they promise, where launches go, and a verdict.
 
+pub mod cluster;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -117,12 +119,15 @@ impl Status {
     }
 
     fn server_lines(&self, server: &Server, lines: &mut Vec<String>) {
+        cluster::member_lines(server, lines);
         lines.push("# Pools".into());
         if server.pools.is_empty() {
             lines.push("  none".into());
         }
         for pool in &server.pools {
             lines.push(format!("  {}", pool_line(pool)));
+            let parts = cluster::parts(server, pool);
+            lines.extend(parts.into_iter().map(|line| format!("    {line}")));
             if let Some(options) = pool.config.get("btrfs.mount_options") {
                 lines.push(format!("    mounted with {options}"));
             }
@@ -168,7 +173,8 @@ impl Status {
             let Reference { project, name } = &instance.reference;
             let pool = instance.pool.as_deref().unwrap_or("?");
             lines.push(format!(
-                "  {name}  project {project}, pool {pool}, {}",
+                "  {name}  project {project}, pool {pool}{}, {}",
+                cluster::at(instance),
                 instance.status.to_lowercase()
             ));
         }
@@ -285,6 +291,15 @@ fn deploy_lines(launches: &[Launch], lines: &mut Vec<String>) {
 /// A pool in one line.
 #[must_use]
 pub fn pool_line(pool: &Pool) -> String {
+    let state = if pool.status == "Created" {
+        String::new()
+    } else {
+        format!(", {}", pool.status.to_uppercase())
+    };
+    if !pool.parts.is_empty() {
+        // Each member has a place and a size of its own.
+        return format!("{}: {}{state}", pool.name, pool.driver);
+    }
     let place = match &pool.backing {
         Backing::LoopFile {
             path,
@@ -303,11 +318,6 @@ pub fn pool_line(pool: &Pool) -> String {
         .space
         .map(|space| format!(", {} of {} used", space.used, space.total))
         .unwrap_or_default();
-    let state = if pool.status == "Created" {
-        String::new()
-    } else {
-        format!(", {}", pool.status.to_uppercase())
-    };
     format!("{}: {}, {place}{space}{state}", pool.name, pool.driver)
 }
 

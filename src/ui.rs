@@ -9,7 +9,7 @@ use crate::facts::{root_of, Facts, Incus};
 use crate::host::{Meter, Signals};
 use crate::plan::{launch_profiles, Choice, Plan};
 use crate::report::{Ending, Report};
-use crate::status::{pool_line, Status};
+use crate::status::{cluster, pool_line, Status};
 use crate::step::Step;
 
 mod confirm;
@@ -99,11 +99,17 @@ impl Ui {
             Incus::Answering(server) => server,
         };
         self.item("Incus", &server.version);
+        for line in server.cluster.iter().flat_map(cluster::members) {
+            self.item("member", &line);
+        }
         if server.pools.is_empty() {
             self.item("pools", "none");
         }
         for pool in &server.pools {
             self.item("pool", &pool_line(pool));
+            for line in cluster::parts(server, pool) {
+                self.item("", &line);
+            }
         }
         for profile in launch_profiles(server) {
             let to = root_of(&profile.devices)

@@ -34,7 +34,7 @@ pub fn measure(machine: &Machine, facts: &Facts) -> Result<Vec<Launch>> {
     let usable = server.pools.iter().filter(|pool| pool.status == "Created");
     Ok(usable
         .take_while(|_| !machine.signals.stop_asked())
-        .map(|pool| on_pool(machine, pool, image, bridge(server)))
+        .map(|pool| on_pool(machine, pool, image, server))
         .collect())
 }
 
@@ -54,7 +54,7 @@ fn image(server: &Server) -> Option<&Image> {
     images.first().copied()
 }
 
-fn on_pool(machine: &Machine, pool: &Pool, image: &Image, network: &str) -> Launch {
+fn on_pool(machine: &Machine, pool: &Pool, image: &Image, server: &Server) -> Launch {
     let mut launch = Launch {
         pool: pool.name.clone(),
         driver: pool.driver.clone(),
@@ -73,7 +73,7 @@ fn on_pool(machine: &Machine, pool: &Pool, image: &Image, network: &str) -> Laun
         error: None,
     };
     let name = format!("{PREFIX}{}", std::process::id());
-    let result = timed(&mut launch, machine, &name, image, network);
+    let result = timed(&mut launch, machine, &name, image, server);
     // Also after a failure half-way; what is not there cannot be deleted, and that is fine.
     let deleted = delete(machine, &name);
     launch.add_up();
@@ -86,8 +86,9 @@ fn timed(
     machine: &Machine,
     name: &str,
     image: &Image,
-    network: &str,
+    server: &Server,
 ) -> Result<(), CommandError> {
+    let network = bridge(server);
     let mark = format!("{MARK}={}", std::process::id());
     let pool = launch.pool.clone();
     let mut create = vec![
@@ -102,6 +103,9 @@ fn timed(
     ];
     if !network.is_empty() {
         create.extend(["--network", network]);
+    }
+    if let Some(here) = server.here() {
+        create.extend(["--target", here]);
     }
     launch.first_create = time(machine, &create)?;
     delete(machine, name)?;
@@ -208,6 +212,8 @@ fn remove_left_over(machine: &Machine, server: &Server) {
         };
         let ours = instance.reference.project == "default"
             && instance.reference.name.starts_with(PREFIX)
+            // Another member has processes of its own.
+            && instance.location == server.here().unwrap_or_default()
             && !Path::new("/proc").join(process).exists();
         if ours {
             // It is tried again the next time.
