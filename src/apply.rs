@@ -15,6 +15,7 @@ use crate::step::{Scope, Step};
 /// Why a run is taken back that did not fail.
 pub const ASKED: &str = "undo was asked for";
 
+mod cluster;
 mod image;
 mod measure;
 mod migrate;
@@ -137,7 +138,7 @@ impl Applier<'_, '_> {
                         begun: true,
                     });
                 }
-                if !step.goes_back() {
+                if !step.goes_back() || self.stays(&steps[..=index], &progress) {
                     let remaining = steps[index..].to_vec();
                     return Ok(Outcome::Halted { error, remaining });
                 }
@@ -264,13 +265,32 @@ impl Applier<'_, '_> {
             .facts
             .server()
             .and_then(|server| server.pool(&pool.name))
-            .is_some_and(|found| found.status != "Created" && found.users.is_empty());
+            .is_some_and(|found| found.status != "Created" && found.users.is_empty())
+            // In a cluster it goes on where it was.
+            && pool.parts.is_empty();
         if let (true, Some(undo)) = (half_made, step.undo()) {
             perform(self.machine, self.lock, &undo)
                 .with_context(|| format!("trying to remove the half-made pool {}", pool.name))?;
             self.look(Scope::Pools)?;
         }
         remains::remove(self.machine, self.facts, step, self.writer.approved())
+    }
+
+    /// Whether nothing is gained by going back: what members of a cluster have a part of cannot be
+    /// taken back either before all of them are there again.
+    fn stays(&mut self, steps: &[Step], progress: &[Progress]) -> bool {
+        let mut begun = steps.iter().zip(progress);
+        let shared = begun.any(|(step, progress)| {
+            step.needs_members() && matches!(progress, Progress::Begun | Progress::Done)
+        });
+        // Where it is not known how it stands, the way back finds out.
+        shared
+            && self.look(Scope::Everything).is_ok()
+            && self
+                .facts
+                .server()
+                .and_then(|server| server.cluster.as_ref())
+                .is_some_and(|cluster| cluster.silent().next().is_some())
     }
 
     fn look(&mut self, scope: Scope) -> Result<()> {

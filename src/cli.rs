@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use taos_setup::facts::Bytes;
 use taos_setup::plan::migrate::{Lossy, Wanted};
@@ -57,7 +57,7 @@ pub struct Cli {
 
     /// Let this be lost when containers are moved or originals
     /// deleted: backups, snapshot-size, root-size, subvolumes or
-    /// protection
+    /// protection; or unseen, on other members of a cluster
     #[arg(
         long,
         value_name = "WHAT",
@@ -212,7 +212,7 @@ impl MigrateOptions {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "The pool")]
+#[command(next_help_heading = "The pool", group = sizes())]
 pub struct PoolOptions {
     /// Its name [default: the one launches use, else default]
     #[arg(long, value_name = "NAME")]
@@ -227,8 +227,17 @@ pub struct PoolOptions {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub size: Option<Bytes>,
 
+    /// Its size on a member of a cluster, such as two=20GiB
+    #[arg(long, value_name = "NAME=SIZE", value_parser = of_member::<Bytes>)]
+    pub member_size: Vec<(String, Bytes)>,
+
+    /// Where it lies on another member of a cluster, such as
+    /// two=/dev/sdb
+    #[arg(long, value_name = "NAME=PLACE", value_parser = of_member::<String>)]
+    pub member_source: Vec<(String, String)>,
+
     /// Allow a size that the host cannot keep
-    #[arg(long, requires = "size")]
+    #[arg(long, requires = "sizes")]
     pub overcommit: bool,
 
     /// Where it lies: a path on btrfs, an empty device, a ZFS
@@ -253,6 +262,27 @@ pub struct PoolOptions {
     /// Leave networks and network cards alone
     #[arg(long = "no-network", action = ArgAction::SetFalse)]
     pub network: bool,
+}
+
+/// The options that give a size.
+fn sizes() -> ArgGroup {
+    ArgGroup::new("sizes")
+        .args(["size", "member_size"])
+        .multiple(true)
+}
+
+/// What is said of one member.
+fn of_member<T: std::str::FromStr>(text: &str) -> Result<(String, T), String>
+where
+    T::Err: std::fmt::Display,
+{
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            let value = value.parse().map_err(|error: T::Err| error.to_string())?;
+            Ok((name.to_owned(), value))
+        }
+        _ => Err("write the member's name, =, and what it is given".into()),
+    }
 }
 
 /// Names as they are given to `--migrate`; that each means one container is seen later.
@@ -294,6 +324,8 @@ impl Cli {
                 Driver::Dir => DriverChoice::Dir,
             },
             size: pool.size,
+            member_sizes: pool.member_size.iter().cloned().collect(),
+            member_sources: pool.member_source.iter().cloned().collect(),
             overcommit: pool.overcommit,
             source: pool.source.clone(),
             preallocate: pool.preallocate,

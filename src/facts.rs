@@ -14,7 +14,7 @@ mod instances;
 mod leftovers;
 mod server;
 mod units;
-pub use cluster::{Cluster, Member, PoolPart};
+pub use cluster::{Cluster, Member, PoolPart, MEASURE_POOL};
 pub use image::{image_projects, Arrangement, Mode, Trigger, ALIAS};
 pub use instances::{Details, Record, Snapshot};
 pub use leftovers::{Lack, Since, Stray};

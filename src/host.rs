@@ -14,7 +14,9 @@ pub mod service;
 pub mod signals;
 pub mod tree;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use command::{CommandError, Output};
@@ -22,6 +24,8 @@ pub use filesystems::room;
 pub use meter::Meter;
 pub use probe::{backing, probe, stray_files, tools};
 pub use signals::Signals;
+
+use crate::facts::Bytes;
 
 /// Where this program and Incus keep their things.
 #[derive(Debug, Clone)]
@@ -91,6 +95,9 @@ impl Bounds {
     }
 }
 
+/// The room of members of a cluster, by name.
+pub type Rooms = Arc<Mutex<BTreeMap<String, Bytes>>>;
+
 /// The machine, with the means to act on it.
 pub struct Machine {
     pub paths: Paths,
@@ -99,6 +106,8 @@ pub struct Machine {
     pub signals: Signals,
     /// How far a migration is.
     pub meter: Meter,
+    /// What members of a cluster were found to have free, which nobody else remembers.
+    pub rooms: Rooms,
     /// Show commands on stderr as they are run (`-v`).
     pub verbose: bool,
 }
@@ -113,6 +122,7 @@ impl Machine {
             log: self.log.clone(),
             signals: self.signals.clone(),
             meter: self.meter.beside(),
+            rooms: self.rooms.clone(),
             verbose: self.verbose,
         }
     }

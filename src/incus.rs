@@ -15,6 +15,7 @@ pub mod images;
 mod read;
 mod strays;
 
+pub use cluster::room_of;
 pub use commands::{commands_of, Commands};
 pub use strays::{only_in, since, strays};
 
@@ -120,7 +121,6 @@ pub fn look_closer(machine: &Machine, server: &mut Server) -> Result<()> {
         .ok()
         .and_then(|text| read::space(&text).ok());
     }
-    cluster::look_closer(machine, server);
     Ok(())
 }
 

@@ -69,6 +69,7 @@ fn run(cli: &Cli) -> Result<u8> {
         paths,
         log,
         signals,
+        rooms: taos_setup::host::Rooms::default(),
         meter: Meter::default(),
     };
     let report = match &cli.command {

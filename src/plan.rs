@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::facts::{Bytes, Facts, Incus, Pool, Reference, Server};
 use crate::step::{DaemonStart, Step};
 
+mod cluster;
 mod goal;
 pub mod image;
 pub mod migrate;
@@ -189,12 +190,21 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Result<Plan, Refusal> {
         planner.install_packages()?;
     }
     if planner.facts.server().is_some() {
-        refuse_cluster(planner.server(), goal)?;
-        planner.plan_pool(goal)?;
+        if let Err(refusal) = planner.plan_pool(goal) {
+            // It may be only that something has to be measured before.
+            let step = planner.measure.take().ok_or(refusal)?;
+            planner = Planner::new(facts);
+            planner.push(step);
+            return Ok(Plan {
+                open_end: true,
+                ..planner.finish()
+            });
+        }
         if goal.network {
             planner.plan_network();
         }
     }
+    planner.refuse_without_members()?;
     planner.install_packages()?;
     if let (Some(image), true) = (&goal.image, planner.facts.server().is_some()) {
         planner.plan_image(image)?;
@@ -212,6 +222,9 @@ struct Planner {
     needs: Vec<&'static str>,
     image: Option<crate::facts::Mode>,
     pool: Option<String>,
+    losses: Vec<migrate::Loss>,
+    /// What has to be seen before a pool can be planned.
+    measure: Option<Step>,
 }
 
 impl Planner {
@@ -224,6 +237,8 @@ impl Planner {
             needs: Vec::new(),
             image: None,
             pool: None,
+            losses: Vec::new(),
+            measure: None,
         }
     }
 
@@ -272,32 +287,12 @@ impl Planner {
             open_end: self.facts.server().is_none(),
             steps: self.steps,
             notes: self.notes,
-            losses: Vec::new(),
+            losses: self.losses,
             choices: self.choices,
             image: self.image,
             pool: self.pool,
         }
     }
-}
-
-fn refuse_cluster(server: &Server, goal: &Goal) -> Result<(), Refusal> {
-    if !server.clustered {
-        return Ok(());
-    }
-    let name = goal.pool.as_ref().map_or("default", |name| name.as_str());
-    let size = goal.size.unwrap_or(NOMINAL).exact();
-    let mut hints = vec!["until it does, these commands make such a pool by hand:".to_owned()];
-    hints.extend(server.members.iter().map(|member| {
-        format!("  incus storage create {name} btrfs --target {member} size={size}")
-    }));
-    hints.push(format!("  incus storage create {name} btrfs"));
-    Err(Refusal::new(
-        format!(
-            "this server is a member of a cluster ({}); taos-setup does not set up clusters yet",
-            server.members.join(", ")
-        ),
-        hints,
-    ))
 }
 
 /// Free, less what is promised already.

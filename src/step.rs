@@ -12,10 +12,13 @@ use crate::facts::{
     PackageSource, Pool, PoolUser, Reference, Server,
 };
 
+mod cluster;
 mod expect;
 pub mod image;
 pub mod migration;
 mod words;
+
+pub use cluster::{as_given, is_begun};
 
 use migration::{Migration, Part};
 
@@ -48,6 +51,10 @@ pub enum Step {
         pool: String,
         path: String,
         size: Bytes,
+    },
+    /// See how much room the members of a cluster have, with a pool that is empty and goes again.
+    MeasureRoom {
+        pool: PoolSpec,
     },
     CreateNetwork {
         network: NetworkSpec,
@@ -119,7 +126,18 @@ pub struct PoolSpec {
     pub config: Config,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// In a cluster that of the member that this program runs on.
     pub place: PoolPlace,
+    /// In a cluster: the keys that are each member's own; `config` holds for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartSpec>,
+}
+
+/// What a member of a cluster is given of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartSpec {
+    pub member: String,
+    pub config: Config,
 }
 
 /// Where a new pool's data will lie.
@@ -155,6 +173,9 @@ pub struct NetworkSpec {
     pub name: String,
     /// The address (CIDR) to use where Incus finds no free subnet by itself.
     pub fallback: String,
+    /// The members of the cluster, where it is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
 }
 
 /// Whose device a [`Step::SetDevice`] sets.
@@ -203,9 +224,11 @@ impl Step {
                     crate::facts::Backing::LoopFile { allocated, .. } => allocated >= *size,
                     _ => false,
                 }),
-            Self::CreateNetwork { network } => facts
-                .server()
-                .is_some_and(|server| server.networks.iter().any(|n| n.name == network.name)),
+            Self::MeasureRoom { pool } => cluster::measured(pool, facts),
+            Self::CreateNetwork { network } => facts.server().is_some_and(|server| {
+                let mut networks = server.networks.iter();
+                networks.any(|found| found.name == network.name && found.is_whole())
+            }),
             Self::DeleteNetwork { network } => facts
                 .server()
                 .is_some_and(|server| !server.networks.iter().any(|n| n.name == network.name)),
@@ -257,25 +280,36 @@ impl Step {
             | Self::ArrangeImage { .. }
             | Self::FetchImage { .. } => None,
             Self::RemoveImage { projects } => image::remove_blocked(projects, facts),
-            Self::CreatePool { pool } => server.pool(&pool.name).map(|found| {
-                format!(
-                    "there is a {} pool named {} in state {}",
-                    found.driver, found.name, found.status
-                )
-            }),
+            Self::CreatePool { pool } => {
+                cluster::members_missing(server, pool.members()).or_else(|| {
+                    let found = server.pool(&pool.name)?;
+                    (!cluster::can_be_completed(pool, found)).then(|| {
+                        format!(
+                            "there is a {} pool named {} in state {}",
+                            found.driver, found.name, found.status
+                        )
+                    })
+                })
+            }
+            Self::MeasureRoom { pool } => cluster::measuring_blocked(server, pool),
             Self::DeletePool { pool } => match server.pool(&pool.name) {
                 Some(found) if found.driver != pool.driver => Some(format!(
                     "pool {} is now {}, not {}",
                     found.name, found.driver, pool.driver
                 )),
-                Some(found) => in_use(server, found),
+                Some(found) => in_use(server, found).or_else(|| cluster::silent(server)),
                 None => None,
             },
-            Self::CreateNetwork { network } => server
-                .networks
-                .iter()
-                .find(|found| found.name == network.name)
-                .map(|found| format!("there is a network named {}", found.name)),
+            Self::CreateNetwork { network } => {
+                let members = network.members.iter().map(String::as_str);
+                cluster::members_missing(server, members).or_else(|| {
+                    let mut networks = server.networks.iter();
+                    networks
+                        .find(|found| found.name == network.name)
+                        .filter(|found| found.is_whole() || network.members.is_empty())
+                        .map(|found| format!("there is a network named {}", found.name))
+                })
+            }
             Self::DeleteNetwork { network } => server
                 .networks
                 .iter()
@@ -286,7 +320,8 @@ impl Step {
                         found.name,
                         found.used_by.join(", ")
                     )
-                }),
+                })
+                .or_else(|| cluster::silent(server)),
             Self::SetDevice {
                 owner,
                 device,
@@ -304,7 +339,9 @@ impl Step {
             Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::HoldSpace { .. } => {
                 None
             }
-            Self::CreatePool { pool } => Some(Self::DeletePool { pool: pool.clone() }),
+            Self::CreatePool { pool } | Self::MeasureRoom { pool } => {
+                Some(Self::DeletePool { pool: pool.clone() })
+            }
             Self::DeletePool { pool } => Some(Self::CreatePool { pool: pool.clone() }),
             Self::CreateNetwork { network } => Some(Self::DeleteNetwork {
                 network: network.clone(),
@@ -342,9 +379,10 @@ impl Step {
     pub fn scope(&self) -> Scope {
         match self {
             Self::InstallPackages { .. } | Self::StartDaemon { .. } => Scope::Everything,
-            Self::CreatePool { .. } | Self::DeletePool { .. } | Self::HoldSpace { .. } => {
-                Scope::Pools
-            }
+            Self::CreatePool { .. }
+            | Self::DeletePool { .. }
+            | Self::HoldSpace { .. }
+            | Self::MeasureRoom { .. } => Scope::Pools,
             Self::CreateNetwork { .. } | Self::DeleteNetwork { .. } => Scope::Networks,
             Self::SetDevice {
                 owner: Owner::Profile { .. },
@@ -370,8 +408,22 @@ impl Step {
     pub fn reveals(&self) -> bool {
         matches!(
             self,
-            Self::InstallPackages { .. } | Self::StartDaemon { .. }
+            Self::InstallPackages { .. } | Self::StartDaemon { .. } | Self::MeasureRoom { .. }
         )
+    }
+
+    /// Whether all members of a cluster have to be there for it, and for taking it back.
+    #[must_use]
+    pub fn needs_members(&self) -> bool {
+        match self {
+            Self::CreatePool { pool } | Self::DeletePool { pool } | Self::MeasureRoom { pool } => {
+                !pool.parts.is_empty()
+            }
+            Self::CreateNetwork { network } | Self::DeleteNetwork { network } => {
+                !network.members.is_empty()
+            }
+            _ => false,
+        }
     }
 
     /// The instance whose configuration the step touches, if it touches one.

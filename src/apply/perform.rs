@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::cluster;
 use crate::facts::PackageSource;
 use crate::host::{command::shown, packages, CommandError, Machine};
 use crate::incus;
@@ -88,6 +89,9 @@ pub(super) fn perform(machine: &Machine, lock: BorrowedFd<'_>, step: &Step) -> R
             let result = machine.run(&fallocate(path, size.0), machine.bounds.change);
             crate::journal::inherit(lock, false);
             result.map(drop).map_err(Into::into)
+        }
+        _ if step.needs_members() && !matches!(step, Step::DeletePool { .. }) => {
+            cluster::perform(machine, lock, step)
         }
         _ => {
             let commands = incus::commands_of(step);

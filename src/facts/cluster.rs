@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, PoolUser, Space};
+use super::{Bytes, Config, PoolUser, Space};
+
+/// The pool that is there for a moment, to see how much room members have.
+pub const MEASURE_POOL: &str = "taos-room";
 
 /// The cluster that a daemon is in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,9 @@ pub struct Member {
     /// The storage drivers that it has; none where it does not answer.
     #[serde(default)]
     pub drivers: BTreeSet<String>,
+    /// What the filesystem has free that its pools' files lie on, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Bytes>,
     /// Why it gave no answer when it was asked, if it gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent: Option<String>,
@@ -69,7 +75,7 @@ pub struct PoolPart {
     pub config: Config,
     /// What lies on it there.
     pub users: Vec<PoolUser>,
-    /// Size and use, filled by a closer look only, and for a `dir` pool.
+    /// Size and use, if it is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<Space>,
 }

@@ -54,6 +54,13 @@ impl Server {
         self.cluster.as_ref().map(|cluster| cluster.here.as_str())
     }
 
+    /// Whether a member of the cluster is there.
+    #[must_use]
+    pub fn answers(&self, member: &str) -> bool {
+        let member = self.cluster.as_ref().and_then(|it| it.member(member));
+        member.is_some_and(super::Member::answers)
+    }
+
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == name)
@@ -288,6 +295,14 @@ pub struct Network {
     /// The members of the cluster that have it, be it only to come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locations: Vec<String>,
+}
+
+impl Network {
+    /// Whether it is there on every member, where there are several.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.status.as_str(), "Pending" | "Errored")
+    }
 }
 
 /// An image in the local store.

@@ -1,11 +1,12 @@
 //! Asking each member of a cluster for what only it knows.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{ask, read};
-use crate::facts::{Cluster, Member, Pool, PoolPart, PoolUser, Server};
+use crate::facts::{Bytes, Cluster, Member, Pool, PoolPart, PoolUser, Server, Space, MEASURE_POOL};
 use crate::host::{self, Machine};
 
 const MEMBERS: &str = "/1.0/cluster/members?recursion=1";
@@ -18,15 +19,17 @@ pub(super) fn look(machine: &Machine, server: &mut Server) -> Result<()> {
     let Some(cluster) = &mut server.cluster else {
         return Ok(());
     };
+    let earlier = std::mem::take(&mut cluster.members);
     cluster.members = read::members(&ask(machine, MEMBERS)?)?;
     cluster.members.sort_by(|a, b| a.name.cmp(&b.name));
     server.members = cluster.members.iter().map(|it| it.name.clone()).collect();
     let pools = &server.pools;
+    let earlier = &earlier;
     let mut answers = std::thread::scope(|scope| {
         let asked: Vec<_> = cluster
             .members
             .iter_mut()
-            .map(|member| scope.spawn(move || look_at_member(machine, member, pools)))
+            .map(|member| scope.spawn(move || look_at_member(machine, member, earlier, pools)))
             .collect();
         asked
             .into_iter()
@@ -37,18 +40,24 @@ pub(super) fn look(machine: &Machine, server: &mut Server) -> Result<()> {
         pool.parts = answers.iter_mut().filter_map(Iterator::next).collect();
         own_part(pool, cluster);
     }
+    let measured = machine.rooms.lock().map(|rooms| rooms.clone());
+    let measured = measured.unwrap_or_default();
+    for member in &mut cluster.members {
+        let known = measured.get(&member.name).copied();
+        member.room = known.or_else(|| seen_room(&server.pools, &member.name));
+    }
     Ok(())
 }
 
-/// Its drivers, and its part of each pool in turn.
-fn look_at_member(machine: &Machine, member: &mut Member, pools: &[Pool]) -> Vec<PoolPart> {
+/// Whether it answers, what it is, and its part of each pool.  What it is was seen earlier, if it answered then.
+fn look_at_member(
+    machine: &Machine,
+    member: &mut Member,
+    earlier: &[Member],
+    pools: &[Pool],
+) -> Vec<PoolPart> {
     let name = percent(&member.name);
-    let drivers =
-        ask(machine, &format!("/1.0?target={name}")).and_then(|text| read::drivers(&text));
-    match drivers {
-        Ok(drivers) => member.drivers = drivers,
-        Err(error) => member.silent = Some(silence(member, &error)),
-    }
+    let spaces = look_whether_there(machine, member, earlier, &name);
     let part = |pool: &Pool| {
         let none = || PoolPart {
             member: member.name.clone(),
@@ -64,10 +73,7 @@ fn look_at_member(machine: &Machine, member: &mut Member, pools: &[Pool]) -> Vec
             .map_or_else(
                 |_| none(),
                 |part| PoolPart {
-                    // What a folder's filesystem has is what a file beside it could take.
-                    space: (pool.driver == "dir")
-                        .then(|| space(machine, &pool.name, &name))
-                        .flatten(),
+                    space: spaces.get(&pool.name).copied(),
                     ..part
                 },
             )
@@ -75,35 +81,91 @@ fn look_at_member(machine: &Machine, member: &mut Member, pools: &[Pool]) -> Vec
     pools.iter().map(part).collect()
 }
 
-/// How full each part of each pool is.
-pub(super) fn look_closer(machine: &Machine, server: &mut Server) {
-    let silent =
-        |cluster: &Cluster, name: &str| cluster.member(name).is_none_or(|member| !member.answers());
-    let Some(cluster) = &server.cluster else {
-        return;
-    };
-    for pool in &mut server.pools {
-        for part in &mut pool.parts {
-            if part.space.is_none() && part.is_there() && !silent(cluster, &part.member) {
-                part.space = space(machine, &pool.name, &percent(&part.member));
-            }
+/// Asks a member once, or twice: Incus waits up to ten seconds for one that is gone.
+fn look_whether_there(
+    machine: &Machine,
+    member: &mut Member,
+    earlier: &[Member],
+    name: &str,
+) -> BTreeMap<String, Space> {
+    if member.status == "Offline" {
+        member.silent = Some(member.message.clone());
+        return BTreeMap::new();
+    }
+    let spaces = spaces(machine, name);
+    match &spaces {
+        Err(error) if is_gone(error) => {
+            member.silent = Some(format!("{:#}", error.root_cause()));
+            return BTreeMap::new();
+        }
+        _ => {}
+    }
+    let mut known = earlier
+        .iter()
+        .filter(|it| it.name == member.name && it.answers());
+    if let Some(known) = known.next().filter(|_| spaces.is_ok()) {
+        member.drivers.clone_from(&known.drivers);
+    } else {
+        // A broken pool is a reason for no figures, too.
+        let drivers = ask(machine, &format!("/1.0?target={name}"));
+        match drivers.and_then(|text| read::drivers(&text)) {
+            Ok(drivers) => member.drivers = drivers,
+            Err(error) => member.silent = Some(format!("{:#}", error.root_cause())),
         }
     }
+    spaces.unwrap_or_default()
 }
 
-fn space(machine: &Machine, pool: &str, member: &str) -> Option<crate::facts::Space> {
-    let pool = percent(pool);
-    let path = format!("/1.0/storage-pools/{pool}/resources?target={member}");
-    read::space(&ask(machine, &path).ok()?).ok()
+/// Whether an answer is that of the others, who cannot reach a member.
+fn is_gone(error: &anyhow::Error) -> bool {
+    let words = format!("{error:#}");
+    [
+        "Missing event connection",
+        "isn't ready yet",
+        "Unable to connect",
+        "is down",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
 }
 
-/// What Incus says of a member that is gone; of one that has just died only its silence tells.
-fn silence(member: &Member, error: &anyhow::Error) -> String {
-    if member.status == "Online" {
-        format!("{:#}", error.root_cause())
-    } else {
-        member.message.clone()
-    }
+/// How full its part of each pool is.
+fn spaces(machine: &Machine, member: &str) -> Result<BTreeMap<String, Space>> {
+    read::spaces(&ask(
+        machine,
+        &format!("/1.0/cluster/members/{member}/state"),
+    )?)
+}
+
+/// What a member's filesystem has free, from a pool that is a folder on it.
+fn seen_room(pools: &[Pool], member: &str) -> Option<Bytes> {
+    // One that a run left which was cut short goes with the next measuring.
+    pools
+        .iter()
+        .filter(|pool| pool.driver == "dir" && pool.name != MEASURE_POOL)
+        .find_map(|pool| {
+            let part = pool.part(member)?;
+            let source = part.config.get("source")?;
+            let own = source.ends_with(&format!("/storage-pools/{}", pool.name));
+            Some(room(part.space.filter(|_| own)?))
+        })
+}
+
+/// Of what is not used, some is kept for root alone: how much is not told, and a twentieth is what is usual.
+fn room(space: Space) -> Bytes {
+    let free = space.total.saturating_sub(space.used);
+    free.saturating_sub(Bytes(space.total.0 / 20))
+}
+
+/// What the filesystem of a member has free, on which it has its part of a `dir` pool.
+///
+/// # Errors
+/// If it does not answer.
+pub fn room_of(machine: &Machine, pool: &str, member: &str) -> Result<Bytes> {
+    spaces(machine, &percent(member))?
+        .get(pool)
+        .map(|space| room(*space))
+        .with_context(|| format!("asking member {member} for pool {pool}"))
 }
 
 /// A pool's place and files are looked at where this program runs.

@@ -25,12 +25,37 @@ pub fn commands_of(step: &Step) -> Commands {
         | Step::RemoveImage { .. }
         | Step::Migrate { .. } => {}
         Step::CreatePool { pool } => {
-            let mut argv = incus(&["storage", "create", &pool.name, &pool.driver]);
-            argv.extend(keys(&pool.config));
-            if !pool.description.is_empty() {
-                argv.push(format!("--description={}", pool.description));
+            let create = || incus(&["storage", "create", &pool.name, &pool.driver]);
+            let describe = |argv: &mut Vec<String>| {
+                if !pool.description.is_empty() {
+                    argv.push(format!("--description={}", pool.description));
+                }
+            };
+            for part in &pool.parts {
+                let mut argv = create();
+                argv.extend(words(&["--target", &part.member]));
+                argv.extend(keys(&part.config));
+                commands.run.push(argv);
             }
+            let mut argv = create();
+            argv.extend(keys(&pool.config));
+            describe(&mut argv);
             commands.run.push(argv);
+            if !pool.parts.is_empty() {
+                // It keeps what it was given when it was begun.
+                let mut again = create();
+                describe(&mut again);
+                commands.otherwise = Some(("already partially created", again));
+            }
+        }
+        Step::MeasureRoom { pool } => {
+            let make = Step::CreatePool { pool: pool.clone() };
+            commands.run = commands_of(&make).run;
+            for member in pool.members() {
+                let path = format!("/1.0/cluster/members/{member}/state");
+                commands.run.push(incus(&["query", &path]));
+            }
+            commands.run.push(incus(&["storage", "delete", &pool.name]));
         }
         Step::DeletePool { pool } => {
             commands.run.push(incus(&["storage", "delete", &pool.name]));
@@ -40,6 +65,11 @@ pub fn commands_of(step: &Step) -> Commands {
             argv.extend(words(&["--type=bridge", "--project", "default"]));
             let mut otherwise = argv.clone();
             otherwise.push(format!("ipv4.address={}", network.fallback));
+            for member in &network.members {
+                let mut part = argv.clone();
+                part.extend(words(&["--target", member]));
+                commands.run.push(part);
+            }
             commands.run.push(argv);
             commands.otherwise = Some(("find an unused", otherwise));
         }

@@ -16,7 +16,7 @@ use crate::host;
 mod cluster;
 mod instances;
 
-pub(super) use cluster::{drivers, members, part};
+pub(super) use cluster::{drivers, members, part, spaces};
 pub(super) use instances::{busy, instances, projects, snapshots, status};
 
 pub(super) fn server(text: &str) -> Result<Server> {

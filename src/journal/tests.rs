@@ -7,6 +7,7 @@ fn steps() -> Vec<Step> {
     ["one", "two"]
         .map(|name| Step::CreateNetwork {
             network: NetworkSpec {
+                members: Vec::new(),
                 name: name.into(),
                 fallback: "10.1.2.1/24".into(),
             },

@@ -1,6 +1,6 @@
 //! What is wanted, as the command line says it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,6 +17,10 @@ pub struct Goal {
     pub driver: DriverChoice,
     /// The size of a loop file; by default [`super::NOMINAL`], or what fits.
     pub size: Option<Bytes>,
+    /// The size of the file on a member of a cluster, by its name; by default [`Goal::size`].
+    pub member_sizes: BTreeMap<String, Bytes>,
+    /// Where it lies on a member of a cluster other than this one.
+    pub member_sources: BTreeMap<String, String>,
     /// Allow a size that the host filesystem cannot keep.
     pub overcommit: bool,
     pub source: Option<SourceChoice>,
@@ -51,6 +55,8 @@ impl Default for Goal {
             pool: None,
             driver: DriverChoice::Auto,
             size: None,
+            member_sizes: BTreeMap::new(),
+            member_sources: BTreeMap::new(),
             overcommit: false,
             source: None,
             preallocate: false,

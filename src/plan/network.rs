@@ -39,16 +39,8 @@ impl Planner {
             );
             return;
         }
-        let network = self.existing_bridge().unwrap_or_else(|| {
-            self.needs.push("dnsmasq");
-            let network = NetworkSpec {
-                name: free_name(&self.taken_names()),
-                fallback: free_subnet(&self.facts.host.ipv4_networks, self.facts.host.seed),
-            };
-            let name = network.name.clone();
-            self.push(Step::CreateNetwork { network });
-            name
-        });
+        let whole = self.existing_bridge(true);
+        let network = whole.unwrap_or_else(|| self.make_bridge());
         let device = ["eth0", "nic0"]
             .into_iter()
             .find(|name| !profile.devices.contains_key(*name))
@@ -66,6 +58,20 @@ impl Planner {
         });
     }
 
+    /// Makes one, or goes on with one that is not on all members of the cluster yet.
+    fn make_bridge(&mut self) -> String {
+        self.needs.push("dnsmasq");
+        let begun = self.existing_bridge(false);
+        let name = begun.unwrap_or_else(|| free_name(&self.taken_names()));
+        let network = NetworkSpec {
+            name: name.clone(),
+            fallback: free_subnet(&self.facts.host.ipv4_networks, self.facts.host.seed),
+            members: self.server().members.clone(),
+        };
+        self.push(Step::CreateNetwork { network });
+        name
+    }
+
     fn taken_names(&self) -> BTreeSet<String> {
         let networks = self.server().networks.iter();
         let interfaces = self.facts.host.interfaces.iter().cloned();
@@ -74,12 +80,13 @@ impl Planner {
             .collect()
     }
 
-    fn existing_bridge(&self) -> Option<String> {
+    fn existing_bridge(&self, whole: bool) -> Option<String> {
         let mut bridges: Vec<&str> = self
             .server()
             .networks
             .iter()
             .filter(|network| network.kind == "bridge" && network.project == "default")
+            .filter(|network| network.is_whole() == whole)
             .map(|network| network.name.as_str())
             // Those of other people's restricted projects are theirs.
             .filter(|name| !name.starts_with("incusbr-"))

@@ -1,8 +1,14 @@
 //! What a new pool is made of: the driver, and where it lies.
 
+mod begun;
+
+use begun::{place_of_begun, refuse_begun_otherwise};
+
 use super::{available, size, DriverChoice, Goal, Planner, Refusal, SourceChoice};
-use crate::facts::{Bytes, Config, Filesystem, Host, Place, PlaceKind, SourceKind, SourcePath};
-use crate::step::{PoolPlace, PoolSpec, Step};
+use crate::facts::{
+    Bytes, Config, Filesystem, Host, Place, PlaceKind, Pool, PoolPart, SourceKind, SourcePath,
+};
+use crate::step::{is_begun, PoolPlace, PoolSpec, Step};
 
 /// Mount options of every new btrfs pool; `docs/decisions/mount-options.md` has the figures.  The
 /// first is Incus's own default, which setting the key replaces.
@@ -26,15 +32,25 @@ impl Planner {
         name: &str,
         goal: &Goal,
     ) -> Result<(PoolSpec, Option<Step>), Refusal> {
+        let here = self.goal_here(goal);
+        let (goal, wanted) = (&here, goal);
         let host = self.facts.host.clone();
+        let begun = self.server().pool(name).filter(|it| is_begun(it)).cloned();
         let btrfs = host.kernel_filesystems.contains("btrfs") && self.obtainable("btrfs");
         let zfs = host.kernel_filesystems.contains("zfs") && self.obtainable("zfs");
         let driver = choose_driver(goal, btrfs, zfs)?;
+        if let Some(begun) = &begun {
+            refuse_begun_otherwise(begun, driver)?;
+        }
+        self.check_members(driver)?;
         let place = match driver {
             "dir" => PoolPlace::Directory {
                 path: format!("{}/storage-pools/{name}", host.incus_dir),
             },
-            _ => place(&host, driver, name, goal)?,
+            _ => match begun.as_ref().and_then(|it| self.part_here(it)) {
+                Some(part) => place_of_begun(&host, driver, name, goal, part)?,
+                None => place(&host, driver, name, goal)?,
+            },
         };
         match driver {
             "btrfs" => self.needs.extend(["btrfs", "mkfs.btrfs"]),
@@ -45,7 +61,10 @@ impl Planner {
         if goal.preallocate {
             refuse_unholding(&host, driver)?;
         }
-        refuse_leftovers(&host, name, self.server().pool(name).is_some(), &place)?;
+        let made = begun.as_ref().and_then(|it| self.part_here(it));
+        if made.is_none_or(|part| part.status != "Created") {
+            refuse_leftovers(&host, name, self.server().pool(name).is_some(), &place)?;
+        }
         if let PoolPlace::LoopFile {
             size,
             overcommitted: true,
@@ -75,8 +94,15 @@ impl Planner {
             config: config(driver, &place, goal.preallocate),
             description: String::new(),
             place,
+            parts: Vec::new(),
         };
-        Ok((pool, hold))
+        Ok((self.on_members(pool, wanted)?, hold))
+    }
+
+    /// What this member has already of a pool that was begun.
+    fn part_here<'a>(&self, pool: &'a Pool) -> Option<&'a PoolPart> {
+        let part = pool.part(self.server().here()?)?;
+        part.is_there().then_some(part)
     }
 
     /// Whether a driver's tools are there or can be installed.
@@ -112,6 +138,12 @@ fn choose_driver(goal: &Goal, btrfs: bool, zfs: bool) -> Result<&'static str, Re
         DriverChoice::Zfs => Err(missing("ZFS")),
         DriverChoice::Dir => Ok("dir"),
     }
+}
+
+/// Mount options for a filesystem that others share.
+pub(super) fn without_compression(options: &str) -> String {
+    let kept = options.split(',').filter(|it| *it != COMPRESSION);
+    kept.collect::<Vec<_>>().join(",")
 }
 
 fn place(host: &Host, driver: &str, name: &str, goal: &Goal) -> Result<PoolPlace, Refusal> {

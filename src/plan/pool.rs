@@ -6,15 +6,21 @@ use super::place::{keeps_blocks, refuse_unholding};
 use super::situation::{beside, free_pool_name, situation, usable, why_kept, Situation};
 use super::{Choice, Goal, Pins, Planner, Refusal};
 use crate::facts::{root_of, Backing, Bytes, Pool, Reference};
-use crate::step::{Owner, PoolPlace, PoolSpec, Step};
+use crate::step::{is_begun, Owner, PartSpec, PoolPlace, PoolSpec, Step};
 
 impl Planner {
     pub(super) fn plan_pool(&mut self, goal: &Goal) -> Result<(), Refusal> {
         self.check_pins(goal)?;
+        self.check_members_named(goal)?;
         self.migrates(goal)?;
         self.refuse_stray_options(goal)?;
         let situation = situation(self.server(), goal, &self.facts.host.incus_dir)?;
         match situation {
+            // In a cluster it may have been begun, and not be on all members yet.
+            Situation::Keep(name) if self.server().pool(&name).is_some_and(is_begun) => {
+                self.complete(&name, goal)?;
+                self.point_profiles(&name, goal);
+            }
             Situation::Keep(name) => {
                 self.keep(&name, goal)?;
                 self.point_profiles(&name, goal);
@@ -108,7 +114,9 @@ impl Planner {
         if goal.preallocate {
             self.hold_again(&pool)?;
         }
-        if goal.size.is_some() || goal.source.is_some() {
+        self.note_members_without(&pool);
+        let of_members = !(goal.member_sizes.is_empty() && goal.member_sources.is_empty());
+        if goal.size.is_some() || goal.source.is_some() || of_members {
             self.note(
                 format!("pool {name} is there already: --size and --source are for new ones"),
                 Some(format!(
@@ -118,6 +126,26 @@ impl Planner {
         }
         self.pool = Some(name.to_owned());
         Ok(())
+    }
+
+    /// A member that has no part of a pool that is whole can be given none: it joined in a way that Incus does not know.
+    fn note_members_without(&mut self, pool: &Pool) {
+        let without: Vec<&str> = pool
+            .parts
+            .iter()
+            .filter(|part| !part.is_there() && self.server().answers(&part.member))
+            .map(|part| part.member.as_str())
+            .collect();
+        if without.is_empty() {
+            return;
+        }
+        self.note(
+            format!("{} has no part of pool {}", without.join(", "), pool.name),
+            Some(format!(
+                "Incus gives it one only as it joins: incus cluster remove {}, then let it join again",
+                without[0]
+            )),
+        );
     }
 
     /// Fills the holes that a trim made in a preallocated file.
@@ -181,6 +209,18 @@ impl Planner {
                 size: *size,
             });
         }
+        Ok(())
+    }
+
+    /// Goes on with a pool that some members have their part of, and others not yet.
+    fn complete(&mut self, name: &str, goal: &Goal) -> Result<(), Refusal> {
+        self.create_pool(name, goal)?;
+        self.note(
+            format!("pool {name} was begun, and is not on all members of the cluster yet"),
+            Some(format!(
+                "to take it back instead: incus storage delete {name}"
+            )),
+        );
         Ok(())
     }
 
@@ -325,5 +365,13 @@ fn spec_of(pool: &Pool, incus_dir: &str) -> PoolSpec {
         place: PoolPlace::Directory {
             path: format!("{incus_dir}/storage-pools/{}", pool.name),
         },
+        parts: pool
+            .parts
+            .iter()
+            .map(|part| PartSpec {
+                member: part.member.clone(),
+                config: crate::facts::Config::new(),
+            })
+            .collect(),
     }
 }

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use crate::facts::{
-    root_of, Backing, Bytes, Config, Devices, Facts, Filesystem, Host, Incus, Instance, Network,
-    Os, PackageManager, PackageSource, Packages, Place, PlaceKind, Pool, PoolUser, Profile,
-    Reference, Server, SourceKind, SourcePath, Trigger,
+    root_of, Backing, Bytes, Cluster, Config, Devices, Facts, Filesystem, Host, Incus, Instance,
+    Member, Network, Os, PackageManager, PackageSource, Packages, Place, PlaceKind, Pool, PoolPart,
+    PoolUser, Profile, Reference, Server, SourceKind, SourcePath, Trigger,
 };
 
 /// A machine in the making.
@@ -86,6 +86,71 @@ impl Sample {
             Incus::Absent | Incus::Silent { .. } => panic!("the daemon of this sample is silent"),
         }
         self
+    }
+
+    /// A cluster of these, of which this is the first; each has this much room, in GiB.
+    pub fn members(self, names: &[&str], room: Option<u64>) -> Self {
+        self.server(|server| {
+            server.clustered = true;
+            server.members = names.iter().map(ToString::to_string).collect();
+            let member = |name: &&str| Member {
+                name: (*name).into(),
+                status: "Online".into(),
+                drivers: ["btrfs", "dir"].map(String::from).into(),
+                room: room.map(Bytes::gib),
+                ..Member::default()
+            };
+            server.cluster = Some(Cluster {
+                here: names[0].into(),
+                members: names.iter().map(member).collect(),
+            });
+        })
+    }
+
+    pub fn member(self, name: &str, change: impl FnOnce(&mut Member)) -> Self {
+        self.server(|server| {
+            let members = server.cluster.iter_mut().flat_map(|it| &mut it.members);
+            change(
+                members
+                    .into_iter()
+                    .find(|member| member.name == name)
+                    .expect("the sample has this member"),
+            );
+        })
+    }
+
+    /// Puts an instance on a member.
+    pub fn at(self, instance: &str, member: &str) -> Self {
+        let owner = reference(instance);
+        self.server(|server| {
+            for instance in &mut server.instances {
+                if instance.reference == owner {
+                    instance.location = member.into();
+                }
+            }
+        })
+    }
+
+    /// A pool that was begun: members with what they were given, and whether they have it already.
+    pub fn begun(self, name: &str, driver: &str, parts: &[(&str, &str, &str)]) -> Self {
+        let any = parts.iter().any(|(_, status, _)| *status == "Created");
+        self.pool(name, driver).change_pool(name, |pool| {
+            pool.status = if any { "Errored" } else { "Pending" }.into();
+            pool.config.clear();
+            pool.parts = parts
+                .iter()
+                .map(|(member, status, keys)| PoolPart {
+                    member: (*member).into(),
+                    status: (*status).into(),
+                    config: keys
+                        .split_whitespace()
+                        .filter_map(|key| key.split_once('='))
+                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                        .collect(),
+                    ..PoolPart::default()
+                })
+                .collect();
+        })
     }
 
     /// A pool with nothing on it, as Incus makes it by itself.
@@ -391,12 +456,40 @@ fn connect(server: &mut Server) {
             });
         }
     }
+    if let Some(cluster) = &server.cluster {
+        for pool in &mut server.pools {
+            fill_parts(cluster, &server.instances, pool);
+        }
+    }
     for network in &mut server.networks {
         for profile in uses(&server.profiles, "network", &network.name) {
             let Reference { project, name } = &profile.reference;
             let url = format!("/1.0/profiles/{name}?project={project}");
             network.used_by.push(url);
         }
+    }
+}
+
+/// Gives each member its part of a pool that says nothing else, with the instances that are there.
+fn fill_parts(cluster: &Cluster, instances: &[Instance], pool: &mut Pool) {
+    if pool.parts.is_empty() {
+        let part = |member: &Member| PoolPart {
+            member: member.name.clone(),
+            status: "Created".into(),
+            config: pool.config.clone(),
+            ..PoolPart::default()
+        };
+        pool.parts = cluster.members.iter().map(part).collect();
+    }
+    for part in &mut pool.parts {
+        let here = part.member == cluster.here;
+        let on = instances.iter().filter(|it| {
+            it.pool.as_ref() == Some(&pool.name)
+                && (it.location == part.member || it.location.is_empty() && here)
+        });
+        part.users.extend(on.map(|it| PoolUser::Instance {
+            name: it.reference.clone(),
+        }));
     }
 }
 

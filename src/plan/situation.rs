@@ -1,8 +1,9 @@
 //! What the pools that are there ask for, before anything is decided about a new one.
 
+use super::cluster::{chosen_on_members, used_on};
 use super::{DriverChoice, Goal, Refusal};
 use crate::facts::{root_of, Pool, PoolUser, Reference, Server};
-use crate::step::in_use;
+use crate::step::{in_use, is_begun};
 
 /// The name a pool gets beside one that is kept.
 const BESIDE: &str = "taos";
@@ -71,8 +72,11 @@ fn existing(
     goal: &Goal,
     incus_dir: &str,
 ) -> Result<Situation, Refusal> {
-    usable(pool)?;
     let name = pool.name.clone();
+    if is_begun(pool) {
+        return Ok(Situation::Keep(name));
+    }
+    usable(pool)?;
     if pool.copy_on_write() || (goal.driver == DriverChoice::Dir && pool.driver == "dir") {
         Ok(Situation::Keep(name))
     } else if why_kept(server, pool, incus_dir).is_none() {
@@ -141,10 +145,10 @@ pub(super) fn why_kept(server: &Server, pool: &Pool, incus_dir: &str) -> Option<
         } else {
             "instances are"
         };
-        return Some(format!("{instances} {are} on it"));
+        return Some(format!("{instances} {are} on it{}", used_on(pool)));
     }
     if let Some(why) = in_use(server, &without_profiles(server, pool)) {
-        return Some(why);
+        return Some(format!("{why}{}", used_on(pool)));
     }
     if pool.driver != "dir" {
         return Some(format!("taos-setup does not replace {} pools", pool.driver));
@@ -158,12 +162,13 @@ pub(super) fn why_kept(server: &Server, pool: &Pool, incus_dir: &str) -> Option<
         !(key.starts_with("volatile.") || (*key == "source" && **value == folder))
     };
     // What somebody chose stays chosen.
-    let chosen: Vec<String> = pool
+    let mut chosen: Vec<String> = pool
         .config
         .iter()
         .filter(own)
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
+    chosen.extend(chosen_on_members(server, pool));
     (!chosen.is_empty()).then(|| format!("somebody set {}", chosen.join(", ")))
 }
 

@@ -4,6 +4,7 @@ use super::samples::Sample;
 use super::{plan, Goal, Plan, SourceChoice};
 use crate::facts::Facts;
 
+mod cluster;
 mod consent;
 mod dir;
 mod existing;

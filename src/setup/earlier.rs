@@ -187,7 +187,7 @@ fn remaining(record: &Record, facts: &Facts) -> Vec<Step> {
 /// Whether a run is through, and something that it made can be taken back.
 fn can_go_back(record: &Record) -> bool {
     record.end == Some(End::Completed)
-        && record.made().iter().any(|step| step.undo().is_some())
+        && record.made().iter().any(|step| step.undo().is_some() && !matches!(step, Step::MeasureRoom { .. }))
         // A container that was migrated has lived on: that takes more than going back.
         && record.steps.iter().all(|step| step.migrates().is_none())
 }

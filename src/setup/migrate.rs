@@ -369,7 +369,10 @@ pub(super) fn same_steps(one: &[Step], other: &[Step]) -> bool {
                     of.was.expanded_devices.clear();
                     of.was.config = crate::step::migration::lasting(&of.was.config);
                 }
-                Step::CreatePool { pool } => pool.config.clear(),
+                Step::CreatePool { pool } => {
+                    pool.config.clear();
+                    pool.parts.iter_mut().for_each(|it| it.config.clear());
+                }
                 _ => {}
             }
         }

@@ -4,9 +4,9 @@ use super::Setup;
 use crate::apply::{Applier, Event, Outcome};
 use crate::facts::{Bytes, Facts};
 use crate::journal::{Lock, Progress, Record, Writer};
-use crate::plan::{plan, Approved, Goal, Refusal};
+use crate::plan::{plan, Approved, Refusal};
 use crate::report::Ending;
-use crate::step::{PoolPlace, Step};
+use crate::step::{PartSpec, PoolPlace, Step};
 
 impl Setup<'_> {
     /// Runs what was approved.  No ending means that the rest has to be planned anew.
@@ -87,10 +87,14 @@ impl Setup<'_> {
     /// Whether what is left of some steps is what would be planned now.
     pub(super) fn still_right(&self, facts: &Facts, rest: &[Step]) -> bool {
         // The size was approved; that another one would be chosen now is no reason to ask again.
-        let goal = Goal {
-            size: self.goal.size.or_else(|| size_of(rest)),
-            ..self.goal.clone()
-        };
+        let mut goal = self.goal.clone();
+        match parts_of(rest) {
+            [] => goal.size = goal.size.or_else(|| size_of(rest)),
+            parts => goal.member_sizes.extend(parts.iter().filter_map(|part| {
+                let size = part.config.get("size")?.parse().ok()?;
+                Some((part.member.clone(), size))
+            })),
+        }
         // Installing may have started the daemon, too.
         let rest = rest.iter().filter(|step| !step.holds(facts));
         // Fetching the image is a run of its own.
@@ -100,6 +104,15 @@ impl Setup<'_> {
             planned.eq(rest)
         })
     }
+}
+
+/// What the members of a cluster are given by some steps.
+fn parts_of(steps: &[Step]) -> &[PartSpec] {
+    let made = steps.iter().find_map(|step| match step {
+        Step::CreatePool { pool } => Some(&pool.parts[..]),
+        _ => None,
+    });
+    made.unwrap_or_default()
 }
 
 /// The size of the loop file among some steps.

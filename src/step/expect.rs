@@ -5,8 +5,8 @@
 
 use super::{image, Owner, PoolPlace, PoolSpec, Step};
 use crate::facts::{
-    Backing, Bytes, Config, Devices, Facts, Incus, Network, Pool, PoolUser, Profile, Reference,
-    Server,
+    Backing, Bytes, Config, Devices, Facts, Incus, Network, Pool, PoolPart, PoolUser, Profile,
+    Reference, Server,
 };
 
 impl Step {
@@ -43,7 +43,17 @@ impl Step {
             | Self::FetchImage { .. }
             | Self::Migrate { .. } => {}
             Self::RemoveImage { projects } => image::expect_removed(projects, server),
-            Self::CreatePool { pool } => server.pools.push(created(pool)),
+            Self::CreatePool { pool } => {
+                // In a cluster it may have been begun.
+                server.pools.retain(|found| found.name != pool.name);
+                server.pools.push(created(pool, server.here()));
+            }
+            Self::MeasureRoom { .. } => {
+                let members = server.cluster.iter_mut().flat_map(|it| &mut it.members);
+                for member in members {
+                    member.room.get_or_insert_default();
+                }
+            }
             Self::DeletePool { pool } => server.pools.retain(|found| found.name != pool.name),
             Self::HoldSpace { pool, size, .. } => {
                 for found in &mut server.pools {
@@ -54,15 +64,18 @@ impl Step {
                     }
                 }
             }
-            Self::CreateNetwork { network } => server.networks.push(Network {
-                project: "default".into(),
-                name: network.name.clone(),
-                kind: "bridge".into(),
-                config: Config::new(),
-                used_by: Vec::new(),
-                status: "Created".into(),
-                locations: Vec::new(),
-            }),
+            Self::CreateNetwork { network } => {
+                server.networks.retain(|found| found.name != network.name);
+                server.networks.push(Network {
+                    project: "default".into(),
+                    name: network.name.clone(),
+                    kind: "bridge".into(),
+                    config: Config::new(),
+                    used_by: Vec::new(),
+                    status: "Created".into(),
+                    locations: network.members.clone(),
+                });
+            }
             Self::DeleteNetwork { network } => {
                 server.networks.retain(|found| found.name != network.name);
             }
@@ -93,14 +106,17 @@ fn uninitialised() -> Server {
     }
 }
 
-fn created(spec: &PoolSpec) -> Pool {
+fn created(spec: &PoolSpec, here: Option<&str>) -> Pool {
+    let own = spec.parts.iter().find(|part| Some(&*part.member) == here);
+    let mut config = spec.config.clone();
+    config.extend(own.map(|part| part.config.clone()).unwrap_or_default());
     Pool {
         name: spec.name.clone(),
         driver: spec.driver.clone(),
         status: "Created".into(),
         reason: None,
         description: spec.description.clone(),
-        config: spec.config.clone(),
+        config,
         users: Vec::new(),
         backing: match spec.place.clone() {
             PoolPlace::LoopFile { path, size, .. } => Backing::LoopFile {
@@ -115,7 +131,17 @@ fn created(spec: &PoolSpec) -> Pool {
         },
         stray_files: Vec::new(),
         space: None,
-        parts: Vec::new(),
+        parts: spec
+            .parts
+            .iter()
+            .map(|part| PoolPart {
+                member: part.member.clone(),
+                status: "Created".into(),
+                config: part.config.clone(),
+                users: Vec::new(),
+                space: None,
+            })
+            .collect(),
     }
 }
 

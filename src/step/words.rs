@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{image, DaemonStart, Owner, PoolPlace, PoolSpec, Step};
-use crate::facts::{root_of, Config, Devices, PackageManager};
+use super::{image, DaemonStart, Owner, PartSpec, PoolPlace, PoolSpec, Step};
+use crate::facts::{root_of, Bytes, Config, Devices, PackageManager};
 
 impl Step {
     /// One line in the imperative: "create storage pool default (btrfs, …)".
@@ -28,12 +28,30 @@ impl Step {
                      is no systemd, and wait until it is ready"
                     .into(),
             },
+            Self::CreatePool { pool } if !pool.parts.is_empty() => format!(
+                "create storage pool {} ({}) on {}",
+                pool.name,
+                pool.driver,
+                parts_in_words(pool)
+            ),
             Self::CreatePool { pool } => {
                 format!(
                     "create storage pool {} ({}, {})",
                     pool.name, pool.driver, pool.place
                 )
             }
+            Self::DeletePool { pool } if !pool.parts.is_empty() => format!(
+                "delete storage pool {} ({}) on {}, where it is empty",
+                pool.name,
+                pool.driver,
+                parts_in_words(pool)
+            ),
+            Self::MeasureRoom { pool } => format!(
+                "see how much room {} have: with an empty {} pool {}, which is deleted at once",
+                pool.members().collect::<Vec<_>>().join(", "),
+                pool.driver,
+                pool.name
+            ),
             Self::DeletePool { pool } => format!(
                 "delete storage pool {} ({}, {}), which is empty",
                 pool.name, pool.driver, pool.place
@@ -46,6 +64,11 @@ impl Step {
                  finds none, the bridge gets no IPv4 address, as every private one is taken."
                     .into()
             }
+            Self::CreateNetwork { network } if !network.members.is_empty() => format!(
+                "create network {} (bridge) on {}",
+                network.name,
+                network.members.join(", ")
+            ),
             Self::CreateNetwork { network } => format!("create network {} (bridge)", network.name),
             Self::DeleteNetwork { network } => format!("delete network {}", network.name),
             Self::SetDevice {
@@ -81,6 +104,11 @@ impl Step {
                 "Pools, networks and profiles are the daemon's, so it has to run.".into()
             }
             Self::CreatePool { pool } => reason_of_pool(pool),
+            Self::MeasureRoom { .. } => {
+                "A file that can grow is promised to a pool only where the host can keep it. What a \
+                 member's filesystem has free is told for a pool that lies on it, and only then."
+                    .into()
+            }
             Self::DeletePool { pool } if pool.driver == "dir" => {
                 "It copies the whole root filesystem at each launch. No instance, custom volume \
                  or bucket is on it in any project. Images stay, as they are kept elsewhere."
@@ -143,6 +171,7 @@ impl Step {
             ),
             Self::StartDaemon { .. } => "the daemon keeps running".into(),
             Self::HoldSpace { .. } => "goes with the pool".into(),
+            Self::MeasureRoom { .. } => "nothing stays".into(),
             step => image::undo_words(step).unwrap_or_else(|| {
                 step.undo()
                     .map_or_else(|| "nothing".into(), |undo| undo.describe())
@@ -211,6 +240,28 @@ fn reason_of_pool(pool: &PoolSpec) -> String {
         }
         PoolPlace::Dataset { .. } | PoolPlace::Device { .. } => what.into(),
     }
+}
+
+/// What each member has of it, or is to have.
+fn parts_in_words(pool: &PoolSpec) -> String {
+    let words: Vec<String> = pool
+        .parts
+        .iter()
+        .map(|PartSpec { member, config }| {
+            let what = match (config.get("size"), config.get("source")) {
+                (Some(size), _) => {
+                    let size = size
+                        .parse()
+                        .map_or(size.clone(), |it: Bytes| it.to_string());
+                    format!("{size} file")
+                }
+                (None, Some(source)) => source.clone(),
+                (None, None) => "folder".into(),
+            };
+            format!("{member} ({what})")
+        })
+        .collect();
+    words.join(", ")
 }
 
 fn is_root(keys: &Config) -> bool {

@@ -937,31 +937,6 @@ fn a_broken_pool_that_launches_do_not_use_is_only_mentioned() {
 // Other kinds of servers and clients.
 
 #[test]
-fn a_clustered_server_is_refused_with_the_commands_for_each_member() {
-    let host = Host::with_daemon();
-    host.sh(
-        "incus config set core.https_address=127.0.0.1:8443; incus cluster enable one >/dev/null",
-    );
-    let run = assert_refused(
-        &host,
-        &Setup::new(&["--yes", "--pool", "taos", "--size", "8GiB"]),
-    );
-    says(
-        &run,
-        &[
-            "member of a cluster (one)",
-            "incus storage create taos btrfs --target one size=8GiB",
-            "incus storage create taos btrfs\n",
-        ],
-    );
-    // The commands are right.
-    host.sh(
-        "incus storage create taos btrfs --target one size=1GiB; incus storage create taos btrfs",
-    );
-    assert_eq!(host.query("/1.0/storage-pools/taos")["status"], "Created");
-}
-
-#[test]
 fn the_clients_settings_are_not_asked() {
     let host = Host::with_pool("dir");
     host.sh("incus project create other

@@ -2,6 +2,7 @@
 //! share of code is built once.
 
 mod base_image;
+mod cluster;
 mod crash;
 mod found;
 mod harness;

@@ -113,7 +113,7 @@ _taos__setup() {
 
     case "${cmd}" in
         taos__setup)
-            opts="-y -n -q -v -h -V --yes --dry-run --json --quiet --verbose --pin --accept --timeout --pool --driver --size --overcommit --source --preallocate --beside --migrate --no-network --image --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help --version status undo migrate image help"
+            opts="-y -n -q -v -h -V --yes --dry-run --json --quiet --verbose --pin --accept --timeout --pool --driver --size --member-size --member-source --overcommit --source --preallocate --beside --migrate --no-network --image --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help --version status undo migrate image help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -140,6 +140,14 @@ _taos__setup() {
                     return 0
                     ;;
                 --size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --member-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --member-source)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

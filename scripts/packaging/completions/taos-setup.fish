@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_taos_setup_global_optspecs
-    string join \n y/yes n/dry-run json q/quiet v/verbose pin= accept= timeout= pool= driver= size= overcommit source= preallocate beside migrate= no-network image= image-url= image-file= image-sha256= image-key= insecure-no-digest h/help V/version
+    string join \n y/yes n/dry-run json q/quiet v/verbose pin= accept= timeout= pool= driver= size= member-size= member-source= overcommit source= preallocate beside migrate= no-network image= image-url= image-file= image-sha256= image-key= insecure-no-digest h/help V/version
 end
 
 function __fish_taos_setup_needs_command
@@ -25,7 +25,7 @@ function __fish_taos_setup_using_subcommand
 end
 
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_needs_command" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_needs_command" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l pool -d 'Its name [default: the one launches use, else default]' -r
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l driver -d 'Its storage driver' -r -f -a "auto\t''
@@ -33,6 +33,8 @@ btrfs\t''
 zfs\t''
 dir\t''"
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l size -d 'Size of the file it lies in, such as 50GiB [default: 50GiB, or what fits]' -r
+complete -c taos-setup -n "__fish_taos_setup_needs_command" -l member-size -d 'Its size on a member of a cluster, such as two=20GiB' -r
+complete -c taos-setup -n "__fish_taos_setup_needs_command" -l member-source -d 'Where it lies on another member of a cluster, such as two=/dev/sdb' -r
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l source -d 'Where it lies: a path on btrfs, an empty device, a ZFS dataset, or loop' -r
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l migrate -d 'Then move these containers to it, each down for seconds: mary,naira or project/mary or all' -r
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -l image -d 'When to fetch it: with the first deploy, now, in the background, or only when asked [default: lazy]' -r -f -a "lazy\t''
@@ -61,7 +63,7 @@ complete -c taos-setup -n "__fish_taos_setup_needs_command" -f -a "migrate" -d '
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -f -a "image" -d 'The image that agents are made from'
 complete -c taos-setup -n "__fish_taos_setup_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -l image-file -d 'A file that is here already' -r -F
@@ -76,7 +78,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -s v -l ve
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand status" -s h -l help -d 'Print help'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -l image-file -d 'A file that is here already' -r -F
@@ -98,7 +100,7 @@ move\t''"
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l after -d 'For how long it has to run before that' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l delete-old-pool -d 'Then delete this dir pool, if nothing at all uses it' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l image-file -d 'A file that is here already' -r -F
@@ -119,7 +121,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -s v -l v
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -s h -l help -d 'Print help'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -l image-file -d 'A file that is here already' -r -F
@@ -140,7 +142,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __f
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -f -a "due" -d 'For the service: 0 if it has something to do'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and not __fish_seen_subcommand_from fetch status verify remove ensure due help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -l image-file -d 'A file that is here already' -r -F
@@ -156,7 +158,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from fetch" -s h -l help -d 'Print help'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -l image-file -d 'A file that is here already' -r -F
@@ -171,7 +173,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -l image-file -d 'A file that is here already' -r -F
@@ -185,7 +187,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -l image-file -d 'A file that is here already' -r -F
@@ -199,7 +201,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -l image-file -d 'A file that is here already' -r -F
@@ -214,7 +216,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from ensure" -s h -l help -d 'Print help'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from due" -l pin -d 'Let these instances get their root disk written down as their own: mary,naira or project/mary or all' -r
-complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from due" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection' -r
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from due" -l accept -d 'Let this be lost when containers are moved or originals deleted: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from due" -l timeout -d 'How long the Incus daemon may take to answer a question' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from due" -l image-url -d 'Where from: https:// [default: as published]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand image; and __fish_seen_subcommand_from due" -l image-file -d 'A file that is here already' -r -F

@@ -16,11 +16,13 @@ _taos-setup() {
     local context curcontext="$curcontext" state line
     _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--pool=[Its name \[default\: the one launches use, else default\]]:NAME:_default' \
 '--driver=[Its storage driver]:DRIVER:(auto btrfs zfs dir)' \
 '--size=[Size of the file it lies in, such as 50GiB \[default\: 50GiB, or what fits\]]:SIZE:_default' \
+'*--member-size=[Its size on a member of a cluster, such as two=20GiB]:NAME=SIZE:_default' \
+'*--member-source=[Where it lies on another member of a cluster, such as two=/dev/sdb]:NAME=PLACE:_default' \
 '--source=[Where it lies\: a path on btrfs, an empty device, a ZFS dataset, or loop]:PLACE:_default' \
 '--migrate=[Then move these containers to it, each down for seconds\: mary,naira or project/mary or all]:NAMES:_default' \
 '--image=[When to fetch it\: with the first deploy, now, in the background, or only when asked \[default\: lazy\]]:WHEN:(lazy now background off)' \
@@ -58,7 +60,7 @@ _taos-setup() {
             (status)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -82,7 +84,7 @@ _arguments "${_arguments_options[@]}" : \
 (undo)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -111,7 +113,7 @@ _arguments "${_arguments_options[@]}" : \
 '--after=[For how long it has to run before that]:SECONDS:_default' \
 '(--status --rollback)--delete-old-pool=[Then delete this dir pool, if nothing at all uses it]:POOL:_default' \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -142,7 +144,7 @@ _arguments "${_arguments_options[@]}" : \
 (image)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -173,7 +175,7 @@ _arguments "${_arguments_options[@]}" : \
             (fetch)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -198,7 +200,7 @@ _arguments "${_arguments_options[@]}" : \
 (status)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -222,7 +224,7 @@ _arguments "${_arguments_options[@]}" : \
 (verify)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -245,7 +247,7 @@ _arguments "${_arguments_options[@]}" : \
 (remove)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -268,7 +270,7 @@ _arguments "${_arguments_options[@]}" : \
 (ensure)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \
@@ -292,7 +294,7 @@ _arguments "${_arguments_options[@]}" : \
 (due)
 _arguments "${_arguments_options[@]}" : \
 '--pin=[Let these instances get their root disk written down as their own\: mary,naira or project/mary or all]:NAMES:_default' \
-'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection]:WHAT:_default' \
+'*--accept=[Let this be lost when containers are moved or originals deleted\: backups, snapshot-size, root-size, subvolumes or protection; or unseen, on other members of a cluster]:WHAT:_default' \
 '--timeout=[How long the Incus daemon may take to answer a question]:SECONDS:_default' \
 '--image-url=[Where from\: https\:// \[default\: as published\]]:URL:_default' \
 '(--image-url)--image-file=[A file that is here already]:FILE:_files' \

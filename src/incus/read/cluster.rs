@@ -1,12 +1,12 @@
 //! The members of a cluster, and what each has of a pool.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde::Deserialize;
 
 use super::{or_null, parse, user};
-use crate::facts::{Config, Member, PoolPart, PoolUser};
+use crate::facts::{Bytes, Config, Member, PoolPart, PoolUser, Space};
 
 pub(in crate::incus) fn members(text: &str) -> Result<Vec<Member>> {
     #[derive(Deserialize)]
@@ -57,6 +57,37 @@ pub(in crate::incus) fn drivers(text: &str) -> Result<BTreeSet<String>> {
     let document: Document = parse(text, "a member's storage drivers")?;
     let drivers = document.environment.storage_supported_drivers;
     Ok(drivers.into_iter().map(|driver| driver.name).collect())
+}
+
+/// How full a member's parts of the pools are, from its state.
+pub(in crate::incus) fn spaces(text: &str) -> Result<BTreeMap<String, Space>> {
+    #[derive(Deserialize, Default)]
+    struct Document {
+        #[serde(default, deserialize_with = "or_null")]
+        storage_pools: BTreeMap<String, State>,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        space: Figures,
+    }
+    #[derive(Deserialize)]
+    struct Figures {
+        #[serde(default)]
+        used: u64,
+        total: u64,
+    }
+    let document: Document = parse(text, "a member's state")?;
+    Ok(document
+        .storage_pools
+        .into_iter()
+        .map(|(name, State { space })| {
+            let space = Space {
+                used: Bytes(space.used),
+                total: Bytes(space.total),
+            };
+            (name, space)
+        })
+        .collect())
 }
 
 /// What a member answered about its part of a pool; `all` is what holds for every member.

@@ -23,15 +23,18 @@ pub enum Lossy {
     Subvolumes,
     /// An original is deleted although it is protected from that.
     Protection,
+    /// What nobody can look at from here: files on other members of a cluster.
+    Unseen,
 }
 
 impl Lossy {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Backups,
         Self::SnapshotSize,
         Self::RootSize,
         Self::Subvolumes,
         Self::Protection,
+        Self::Unseen,
     ];
 }
 
@@ -43,6 +46,7 @@ impl fmt::Display for Lossy {
             Self::RootSize => "root-size",
             Self::Subvolumes => "subvolumes",
             Self::Protection => "protection",
+            Self::Unseen => "unseen",
         })
     }
 }

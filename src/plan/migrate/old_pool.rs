@@ -72,6 +72,7 @@ pub fn may_be_deleted(facts: &Facts, name: &str, gone: &[Reference]) -> Result<S
             config,
             description: pool.description.clone(),
             place: PoolPlace::Directory { path: place },
+            parts: Vec::new(),
         },
     })
 }

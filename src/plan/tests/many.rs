@@ -271,7 +271,46 @@ fn broken() -> Samples {
         ),
         (
             "a cluster",
-            Sample::uninitialised().server(|server| server.clustered = true),
+            Sample::uninitialised().members(&["one", "two"], Some(100)),
+        ),
+        (
+            "a cluster whose room is not known",
+            Sample::uninitialised().members(&["one", "two"], None),
+        ),
+        (
+            "a cluster on dir",
+            Sample::set_up("dir").members(&["one", "two", "three"], Some(100)),
+        ),
+        (
+            "a cluster on dir that is in use elsewhere",
+            Sample::dir_with_instances()
+                .members(&["one", "two"], Some(100))
+                .at("mary", "two"),
+        ),
+        (
+            "a cluster with a pool that was begun",
+            Sample::uninitialised()
+                .members(&["one", "two"], Some(100))
+                .begun("default", "btrfs", &[("one", "Pending", "size=8GiB")]),
+        ),
+        (
+            "a cluster with a pool that some have",
+            Sample::uninitialised()
+                .members(&["one", "two"], Some(100))
+                .begun(
+                    "default",
+                    "btrfs",
+                    &[
+                        ("one", "Created", "size=8GiB"),
+                        ("two", "Pending", "size=8GiB"),
+                    ],
+                ),
+        ),
+        (
+            "a cluster with a member that is gone",
+            Sample::uninitialised()
+                .members(&["one", "two"], Some(100))
+                .member("two", |member| member.silent = Some("gone".into())),
         ),
         (
             "in a container",

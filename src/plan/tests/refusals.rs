@@ -17,33 +17,6 @@ fn not_root() {
 }
 
 #[test]
-fn a_cluster_gets_the_commands_for_each_member() {
-    let sample = || {
-        Sample::uninitialised().server(|server| {
-            server.clustered = true;
-            server.members = vec!["one".into(), "two".into()];
-        })
-    };
-    assert_says(
-        &refused(sample(), &Goal::default()),
-        &[
-            "member of a cluster (one, two)",
-            "\n  incus storage create default btrfs --target one size=50GiB",
-            "\n  incus storage create default btrfs --target two size=50GiB",
-            "\n  incus storage create default btrfs",
-        ],
-    );
-    let goal = Goal {
-        pool: Some(parsed("fast")),
-        ..sized("8GiB")
-    };
-    assert_says(
-        &refused(sample(), &goal),
-        &["incus storage create fast btrfs --target one size=8GiB"],
-    );
-}
-
-#[test]
 fn a_pool_in_a_bad_state_is_refused_with_incus_s_reason() {
     for (status, driver, hint) in [
         ("Errored", "btrfs", "incus storage delete default"),
