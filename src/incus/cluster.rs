@@ -58,27 +58,35 @@ fn look_at_member(
 ) -> Vec<PoolPart> {
     let name = percent(&member.name);
     let spaces = look_whether_there(machine, member, earlier, &name);
-    let part = |pool: &Pool| {
-        let none = || PoolPart {
-            member: member.name.clone(),
-            status: "Unknown".into(),
-            ..PoolPart::default()
-        };
-        if !member.answers() {
-            return none();
-        }
-        let path = format!("/1.0/storage-pools/{}?target={name}", percent(&pool.name));
-        ask(machine, &path)
-            .and_then(|text| read::part(&text, &member.name, &pool.config))
-            .map_or_else(
-                |_| none(),
-                |part| PoolPart {
-                    space: spaces.get(&pool.name).copied(),
-                    ..part
-                },
-            )
+    let none = |pool: &Pool| PoolPart {
+        member: member.name.clone(),
+        status: "Unknown".into(),
+        space: spaces.get(&pool.name).copied(),
+        ..PoolPart::default()
     };
-    pools.iter().map(part).collect()
+    let mut parts: Vec<PoolPart> = pools.iter().map(none).collect();
+    for (pool, part) in pools.iter().zip(&mut parts) {
+        if !member.answers() {
+            break;
+        }
+        match part_of(machine, pool, &member.name) {
+            Ok(found) => {
+                let space = part.space;
+                *part = PoolPart { space, ..found };
+            }
+            // Somebody deleted it just now.
+            Err(error) if format!("{error:#}").contains("not found") => {}
+            // What it has is not known then, and that is not the same as nothing.
+            Err(error) => member.silent = Some(format!("{:#}", error.root_cause())),
+        }
+    }
+    parts
+}
+
+fn part_of(machine: &Machine, pool: &Pool, member: &str) -> Result<PoolPart> {
+    let (name, target) = (percent(&pool.name), percent(member));
+    let path = format!("/1.0/storage-pools/{name}?target={target}");
+    read::part(&ask(machine, &path)?, member, &pool.config)
 }
 
 /// Asks a member once, or twice: Incus waits up to ten seconds for one that is gone.

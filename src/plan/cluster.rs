@@ -63,7 +63,7 @@ impl Planner {
             format!("member {name} has no {driver}, so it could not take its part of the pool"),
             [
                 format!("on {name}, as root: apt-get install {package}"),
-                format!("then on {name}: systemctl restart incus (its containers run on)"),
+                format!("then on {name}, whose daemon looks for it as it starts: systemctl restart incus"),
                 "nothing was begun anywhere; then run taos-setup again".to_owned(),
             ],
         ))

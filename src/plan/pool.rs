@@ -338,16 +338,26 @@ impl Planner {
 
     /// Pools that launches do not use, but that are in a bad state.
     fn note_broken_pools(&mut self) {
-        let broken: Vec<(String, Option<String>)> = self
-            .server()
-            .pools
-            .iter()
-            .filter(|pool| pool.status != "Created")
+        let pools = &self.server().pools;
+        let broken = pools.iter().filter(|pool| pool.status != "Created");
+        let mut broken: Vec<(String, Option<String>)> = broken
             .map(|pool| {
                 let reason = pool.reason.clone();
                 (format!("pool {} is {}", pool.name, pool.status), reason)
             })
             .collect();
+        // Whole on this member, and maybe not on another one.
+        for pool in pools.iter().filter(|pool| pool.status == "Created") {
+            let parts = pool.parts.iter().filter(|part| part.is_there());
+            broken.extend(parts.filter(|part| part.status != "Created").map(|part| {
+                let what = format!(
+                    "pool {} is {} on member {}",
+                    pool.name, part.status, part.member
+                );
+                let hint = format!("see why on {}: incus warning list", part.member);
+                (what, Some(hint))
+            }));
+        }
         for (what, reason) in broken {
             self.note(what, reason);
         }

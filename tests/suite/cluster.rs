@@ -253,9 +253,12 @@ fn has_parts(host: &Host, members: &[&str]) {
 
 #[test]
 fn what_was_begun_is_completed_and_an_empty_dir_pool_made_again() {
-    let without = Host::builder().without(&["btrfs-progs"]);
+    let without = Host::builder()
+        .without(&["btrfs-progs"])
+        .extra_btrfs("/srv/fast", "1G");
     let mut cluster = Cluster::of(vec![Host::builder(), without]);
     a_member_without_the_driver(&cluster);
+    a_place_of_its_own(&cluster);
     defined_by_somebody(&cluster[0]);
     killed_while_it_is_made(&cluster[0]);
     left_by_a_daemon_that_died(&cluster);
@@ -281,6 +284,24 @@ fn a_member_without_the_driver(cluster: &Cluster) {
     }
     cluster[1].kill_daemon();
     cluster.bring_back(1);
+}
+
+fn a_place_of_its_own(cluster: &Cluster) {
+    let host = &cluster[0];
+    let before = host.state_digest();
+    let source = ["--member-source", "m2=/srv/fast/agents"];
+    let run = host.setup(&[&PLAIN[..], &source].concat()).expect_code(0);
+    says(&run, &["m1 (600 MiB file), m2 (/srv/fast/agents)"]);
+    let part = host.query("/1.0/storage-pools/default?target=m2");
+    assert_eq!(part["config"]["source"], "/srv/fast/agents");
+    // On a filesystem that is not the pool's alone nothing is said about compression.
+    let options = part["config"]["btrfs.mount_options"]
+        .as_str()
+        .expect("options");
+    assert!(!options.contains("compress"), "{options}");
+    host.setup(&["undo", "--yes"]).expect_code(0);
+    assert_same(&before, &host.state_digest());
+    cluster[1].sh("rmdir /srv/fast/agents");
 }
 
 /// Somebody defined the pool for one member, and no more.

@@ -377,6 +377,29 @@ fn nothing_is_changed_while_a_member_is_away() {
 }
 
 #[test]
+fn a_part_that_is_broken_on_another_member_is_noted() {
+    let parts = [
+        ("one", "Created", "size=8GiB"),
+        ("two", "Unavailable", "size=8GiB"),
+    ];
+    let sample = Sample::set_up("btrfs")
+        .members(&TWO, None)
+        .change_pool("default", |pool| {
+            let begun = Sample::uninitialised().begun("default", "btrfs", &parts);
+            pool.parts = begun.facts().server().unwrap().pools[0].parts.clone();
+        });
+    let plan = decide(&sample.facts(), &Goal::default());
+    assert_eq!(words(&plan), [""; 0]);
+    assert_says(
+        &notes(&plan).join("\n"),
+        &[
+            "pool default is Unavailable on member two",
+            "see why on two",
+        ],
+    );
+}
+
+#[test]
 fn a_bridge_that_was_begun_is_made_on_all_members() {
     let begun = fresh()
         .network("incusbr7", "bridge", "default")
