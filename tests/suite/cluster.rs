@@ -217,6 +217,23 @@ fn a_member_that_is_lost_at_any_step_is_waited_for() {
     cluster.bring_back(2);
     host.setup(&["undo", "--yes"]).expect_code(0);
     assert_same(&before, &host.state_digest());
+
+    // It is gone for good: what was begun with it is taken back, and the others are set up.
+    let text = "storage create default btrfs btrfs.mount_options";
+    losing(&cluster, 2, text, &small).expect_code(4);
+    host.incus(&["cluster", "remove", "--force", "--yes", "m3"]);
+    let run = host.setup(&small).expect_code(1);
+    says(
+        &run,
+        &["m3 is no member of the cluster any more", "taken back"],
+    );
+    host.setup(&small).expect_code(0);
+    for member in &ALL[..2] {
+        assert_eq!(
+            part(host, "default", member),
+            ("600MiB".into(), "Created".into())
+        );
+    }
 }
 
 #[test]
