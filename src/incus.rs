@@ -13,6 +13,7 @@ mod commands;
 pub mod images;
 mod read;
 mod strays;
+pub mod upload;
 
 pub use commands::{commands_of, Commands};
 pub use strays::{only_in, since, strays};

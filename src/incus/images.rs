@@ -15,6 +15,8 @@ use crate::plan::image::{projects, Digest, Stored, Target, ALIAS};
 const IMAGES: &str = "/1.0/images?recursion=1&all-projects=true";
 /// Marks an image that this program imported, or took the alias from.
 const MARK: &str = "taos-setup.image";
+/// The mark of one that was imported.
+pub(super) const MARKED: &str = "taos-setup.image=imported";
 /// Marks an instance as this program's own; `apply::measure` looks for it, too.
 const SCRATCH_MARK: &str = "user.taos-setup.scratch";
 /// How the names of the instances begin that only unpack an image.
@@ -183,9 +185,16 @@ fn in_use(text: &str) -> Result<BTreeSet<String>> {
 /// Imports a file, without an alias.
 #[must_use]
 pub fn import(file: &Path, project: &str) -> Vec<String> {
-    let mark = format!("{MARK}=imported");
     let file = file.display().to_string();
-    incus(&["image", "import", &file, &mark, "--project", project])
+    incus(&["image", "import", &file, MARKED, "--project", project])
+}
+
+/// Waits for the end of what the daemon does; fails if that did.
+#[must_use]
+pub fn wait_for(operation: &str) -> Vec<String> {
+    let mut argv = words(&["incus", "query", "--force-local"]);
+    argv.push(format!("{operation}/wait"));
+    argv
 }
 
 /// Gives an image the alias, which nothing has yet.
