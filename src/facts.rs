@@ -13,7 +13,7 @@ mod instances;
 mod leftovers;
 mod server;
 mod units;
-pub use image::{image_projects, Arrangement, Mode, Trigger, ALIAS};
+pub use image::{image_projects, Arrangement, Mode, Trigger, Watch, ALIAS};
 pub use instances::{Details, Record, Snapshot};
 pub use leftovers::{Lack, Since, Stray};
 pub use server::{

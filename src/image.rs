@@ -37,7 +37,9 @@ pub use ending::Ending;
 pub use ensure::{detach, detach_and_wait, ensure, Readiness};
 pub use progress::{Progress, Stage};
 pub use removal::{command as command_to_remove, take_away};
-pub use service_mode::{arrange, commands as commands_to_arrange, due, environment_of, trigger};
+pub use service_mode::{
+    arrange, commands as commands_to_arrange, due, due_soon, environment_of, trigger,
+};
 
 use hand_over::HandOver;
 use progress::Reporter;
@@ -308,7 +310,7 @@ impl Run<'_> {
                         unpacked: scan.unpacked,
                         path: folder.join(download::PARTIAL),
                         proof,
-                    })
+                    });
                 }
                 // Its parts may be of two versions.
                 _ if fetched.resumed && again => {

@@ -27,6 +27,8 @@ const PIECE: u64 = 1 << 20;
 const LONGEST: u64 = 1 << 20;
 /// How often it is looked whether somebody asked to stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the daemon may take to forget what it was handed.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// What says that all bytes came.
 const END: &[u8] = b"0\r\n\r\n";
 
@@ -40,7 +42,7 @@ pub struct Upload {
 
 /// A file of which the daemon has everything but the word that this is all.
 pub struct Held {
-    stream: UnixStream,
+    stream: Option<UnixStream>,
 }
 
 #[derive(Default)]
@@ -136,7 +138,9 @@ impl Upload {
         drop(state);
         let stream = self.stream.try_clone().map_err(|error| error.to_string())?;
         self.end();
-        Ok(Held { stream })
+        Ok(Held {
+            stream: Some(stream),
+        })
     }
 
     /// Ends the thread.
@@ -150,15 +154,33 @@ impl Upload {
 }
 
 impl Drop for Upload {
-    /// Without its end the daemon forgets what it has.
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else {
             return;
         };
         self.shared.state().over = true;
         self.shared.changed.notify_all();
-        self.stream.shutdown(Shutdown::Both).ok();
+        let_go(&self.stream);
         thread.join().ok();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            let_go(stream);
+        }
+    }
+}
+
+/// Breaks off before the end, so that the daemon forgets what it has; once it has done so it says
+/// that something was missing.
+fn let_go(mut stream: &UnixStream) {
+    let told = stream
+        .shutdown(Shutdown::Write)
+        .and_then(|()| stream.set_read_timeout(Some(FAREWELL)));
+    if told.is_ok() {
+        stream.read(&mut [0; 64]).ok();
     }
 }
 
@@ -202,9 +224,12 @@ impl Held {
     /// # Errors
     /// If it did not come to that: why, in the daemon's words where there are some.
     pub fn commit(mut self, patience: Duration) -> Result<String, String> {
-        let said = self.stream.write_all(END).and_then(|()| {
-            self.stream.set_read_timeout(Some(patience))?;
-            answer(&self.stream)
+        let Some(mut stream) = self.stream.take() else {
+            return Err("there is no connection any more".into());
+        };
+        let said = stream.write_all(END).and_then(|()| {
+            stream.set_read_timeout(Some(patience))?;
+            answer(&stream)
         });
         let (status, body) = said.map_err(|error| error.to_string())?;
         operation(status, &body)
@@ -318,7 +343,9 @@ mod tests {
                     }
                     if came.ends_with(b"\r\n0\r\n\r\n") {
                         theirs
-                            .write_all(b"HTTP/1.1 500 No\r\nContent-Length: 13\r\n\r\n{\"error\":\"x\"}")
+                            .write_all(
+                                b"HTTP/1.1 500 No\r\nContent-Length: 13\r\n\r\n{\"error\":\"x\"}",
+                            )
                             .unwrap();
                     }
                 }

@@ -87,7 +87,11 @@ impl Intake {
             Some(wrong) => Err(wrong),
             None => scan,
         };
-        Ok((digest, Bytes(bytes), scan.map_err(|error| format!("{error:#}"))))
+        Ok((
+            digest,
+            Bytes(bytes),
+            scan.map_err(|error| format!("{error:#}")),
+        ))
     }
 
     /// Takes some bytes in.
