@@ -10,10 +10,15 @@ use anyhow::{bail, Context as _, Result};
 use nix::fcntl::{fcntl, FcntlArg};
 
 use crate::facts::Bytes;
-use crate::plan::image::{Compression, Entries, EntryKind, Metadata, NotAnImage};
+use crate::plan::image::{
+    zstd_window, Compression, Entries, EntryKind, Metadata, NotAnImage, FRAME,
+};
 
 /// More than any image's metadata or longest path takes.
 const LONGEST: u64 = 1 << 20;
+
+/// How far back a zstd file may look to be unpacked here: what `zstd` makes without `--long`.
+const WINDOW: Bytes = Bytes::mib(8);
 
 /// What a pipe to or from a program holds.
 const PIPE: i32 = 1 << 20;
@@ -33,16 +38,39 @@ pub struct Scan {
 /// # Errors
 /// If it is no image for this host ([`NotAnImage`]), or cannot be read.
 pub fn scan(compression: Compression, mut reader: impl Read + Send) -> Result<Scan> {
-    let scan = match (compression, compression.program()) {
-        (_, Some(program)) => unpacked_by(program, &mut reader),
-        (Compression::Gzip, _) => {
+    let scan = match compression {
+        Compression::None => entries(&mut reader),
+        Compression::Gzip => {
             let packed = BufReader::with_capacity(PIECE, &mut reader);
             entries(flate2::bufread::MultiGzDecoder::new(packed))
         }
-        _ => entries(&mut reader),
+        Compression::Zstd => unpacked_by_zstd(&mut reader),
+        Compression::Xz => unpacked_by("xz", &mut reader),
+        Compression::Bzip2 => unpacked_by("bzip2", &mut reader),
     }?;
     // Whoever sends the bytes is to get rid of the padding, too.
     io::copy(&mut reader, &mut io::sink()).context("reading to the end")?;
+    Ok(scan)
+}
+
+/// What looks far back takes as much memory: that is left to the program, which ends with it.
+fn unpacked_by_zstd(packed: &mut (impl Read + Send)) -> Result<Scan> {
+    let mut head = Vec::with_capacity(FRAME);
+    packed
+        .by_ref()
+        .take(FRAME as u64)
+        .read_to_end(&mut head)
+        .context("reading its first bytes")?;
+    let near = zstd_window(&head).is_some_and(|window| window <= WINDOW);
+    let mut whole = io::Cursor::new(head).chain(packed);
+    if !near {
+        return unpacked_by("zstd", &mut whole);
+    }
+    let whole = BufReader::with_capacity(PIECE, whole);
+    let mut plain = zstd::Decoder::with_buffer(whole).context("unpacking zstd")?;
+    let scan = entries(&mut plain)?;
+    io::copy(&mut plain, &mut io::sink())
+        .map_err(|error| NotAnImage(format!("it is damaged: {error}")))?;
     Ok(scan)
 }
 
@@ -211,6 +239,13 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn zstd(bytes: &[u8], window: u32) -> Vec<u8> {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
     fn file(bytes: &[u8]) -> Result<Scan> {
         scan(Compression::of(&bytes[..bytes.len().min(MAGIC)])?, bytes)
     }
@@ -240,6 +275,17 @@ mod tests {
             let packed = packed.stdout;
             assert!(file(&packed).is_ok(), "{program}");
             assert!(file(&packed[..packed.len() - 20]).is_err(), "{program}");
+            if program == "zstd" {
+                let damaged = not_an_image(&packed[..packed.len() - 2]);
+                assert!(damaged.contains("damaged"), "{damaged}");
+                // In two frames, and one that looks far back.
+                assert!(
+                    file(&[zstd(&image()[..700], 23), zstd(&image()[700..], 23)].concat()).is_ok()
+                );
+                let far = zstd(&image(), 27);
+                assert!(zstd_window(&far) > Some(WINDOW));
+                assert!(file(&far).is_ok());
+            }
         }
     }
 

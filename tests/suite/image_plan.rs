@@ -232,7 +232,7 @@ fn now_is_a_run_of_its_own() {
         .contains("btrfs"));
     publish(&server, &file);
     // Killed in the middle, the next run goes on, and only with that.
-    host.run(&now().rule(Rule::on("image import").kill_after()))
+    host.run(&now().rule(Rule::on("/wait").kill_after()))
         .expect_code(137);
     let run = host.run(&set_up(&[])).expect_code(0);
     assert!(run.stdout.contains("was cut short"), "{}", run.output());
