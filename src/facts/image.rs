@@ -233,8 +233,8 @@ mod tests {
     fn the_trigger_is_one_of_a_few_things() {
         let trigger = |mode, in_force, units, fetching| Trigger {
             mode,
-            in_force,
             units,
+            in_force,
             fetching,
             ..Trigger::default()
         };
