@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::commands::{incus, words};
-use super::{ask, read, INSTANCES};
+use super::{ask, read};
 use crate::facts::{root_of, PoolUser, Server};
 use crate::host::{CommandError, Machine};
 use crate::plan::image::{projects, Digest, Stored, Target, ALIAS};
@@ -79,7 +79,6 @@ impl Store {
 /// If it does not answer, or answers what this program cannot read.
 pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Result<Store> {
     let images = ask(machine, IMAGES)?;
-    let instances = ask(machine, INSTANCES)?;
     let existing: BTreeSet<String> = server
         .profiles
         .iter()
@@ -123,7 +122,11 @@ pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Resul
     Ok(Store {
         images: stored(&images)?,
         targets,
-        in_use: in_use(&instances)?,
+        in_use: server
+            .instances
+            .iter()
+            .filter_map(|it| it.record.config.get("volatile.base_image").cloned())
+            .collect(),
         unpacked,
         left_over,
     })
@@ -167,18 +170,6 @@ fn stored(text: &str) -> Result<Vec<Stored>> {
                 .properties
                 .is_some_and(|properties| properties.contains_key(MARK)),
         })
-        .collect())
-}
-
-fn in_use(text: &str) -> Result<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct Document {
-        config: Option<BTreeMap<String, String>>,
-    }
-    let documents: Vec<Document> = read::parse(text, "the instances")?;
-    Ok(documents
-        .into_iter()
-        .filter_map(|document| document.config?.remove("volatile.base_image"))
         .collect())
 }
 

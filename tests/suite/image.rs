@@ -749,7 +749,9 @@ fn full_disks_end_in_clear_errors_and_harm_nobody() {
     let most = file.len() - (8 << 20);
     let run = at(&host, &server, most, || {
         let room = "$(($(stat -f -c '%f*%S' /var/lib/incus) - 4000000))";
-        host.sh(&format!("fallocate -l {room} /var/lib/incus/ballast || true"));
+        host.sh(&format!(
+            "fallocate -l {room} /var/lib/incus/ballast || true"
+        ));
     });
     full(run, "are free there");
     let log = host.sh("cat /var/log/taos-setup.log");
