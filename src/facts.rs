@@ -15,7 +15,7 @@ mod leftovers;
 mod server;
 mod units;
 pub use cluster::{Cluster, Member, PoolPart, MEASURE_POOL};
-pub use image::{image_projects, Arrangement, Mode, Trigger, ALIAS};
+pub use image::{image_projects, Arrangement, Mode, Trigger, Watch, ALIAS};
 pub use instances::{Details, Record, Snapshot};
 pub use leftovers::{Lack, Since, Stray};
 pub use server::{

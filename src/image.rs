@@ -14,6 +14,7 @@ use crate::facts::{Bytes, Facts, Incus, Server};
 use crate::host::download::{self, Client, Patience, Trouble};
 use crate::host::{room, service, Machine};
 use crate::incus::images::{self, Store};
+use crate::incus::upload::Held;
 use crate::journal::{Lock, NotLocked};
 use crate::plan::image::{Digest, Proof, Url, RESERVE};
 use crate::plan::Refusal;
@@ -22,6 +23,7 @@ use crate::ui::Ui;
 mod commands;
 mod ending;
 mod ensure;
+mod hand_over;
 mod install;
 mod progress;
 mod proof;
@@ -35,8 +37,11 @@ pub use ending::Ending;
 pub use ensure::{detach, detach_and_wait, ensure, Readiness};
 pub use progress::{Progress, Stage};
 pub use removal::{command as command_to_remove, take_away};
-pub use service_mode::{arrange, commands as commands_to_arrange, due, environment_of, trigger};
+pub use service_mode::{
+    arrange, commands as commands_to_arrange, due, due_soon, environment_of, trigger,
+};
 
+use hand_over::HandOver;
 use progress::Reporter;
 use proof::{expected, NoProof};
 use watch::{Unpacking, Watcher};
@@ -123,8 +128,10 @@ pub fn fetch_under(machine: &Machine, ui: &Ui, wanted: &Wanted, locked: Option<&
         reporter: Reporter::new(&machine.paths.image_status, wanted.source.shown()),
         show: ui.fetching(),
         set_up_waits: locked.is_some(),
+        held: None,
     };
     let ending = run.fetch().unwrap_or_else(|ending| ending);
+    run.held = None;
     run.show.end();
     match &ending {
         Ending::Done(_) => {
@@ -174,6 +181,8 @@ struct Run<'a> {
     show: crate::ui::Fetching<'a>,
     /// Whether this is a part of a set-up, which keeps others out.
     set_up_waits: bool,
+    /// What Incus has of the file, but for its end.
+    held: Option<Held>,
 }
 
 /// A file that was proven to be the one that is wanted.
@@ -227,13 +236,22 @@ impl Run<'_> {
         self.make_folder()?;
         let proven = match self.wanted.source.clone() {
             Source::Url(url) => {
+                // An image that has the name, and is to keep it, is no reason for another one.
+                let copy = self.wanted.refresh
+                    || !store
+                        .images
+                        .iter()
+                        .any(|image| image.project == hand_over::PROJECT && image.is_base());
                 let pool = launch_pool(&server, store);
-                self.download(&client, &url, pool, digest, proof)?
+                let upload = HandOver::new(self.machine, digest.clone(), copy);
+                self.download(&client, &url, (pool, upload), digest, proof)?
             }
             Source::File(path) => read_file(path, digest, proof)?,
         };
         self.prove(&proven.digest, &proven.proof);
         let result = self.install(&proven.digest, Some(&proven));
+        // What was not used takes room no longer.
+        self.held = None;
         if result.is_ok() || self.is_full(&result) {
             self.remove_file()?;
         }
@@ -242,7 +260,7 @@ impl Run<'_> {
     }
 
     fn expected(&mut self, client: &Client) -> Result<(Option<Digest>, Proof), Ending> {
-        let mut watch = Watcher::new(self.machine, &mut self.reporter, &self.show, None);
+        let mut watch = Watcher::new(self.machine, &mut self.reporter, &self.show, (None, None));
         expected(client, self.wanted, &mut watch).map_err(|error| match error {
             NoProof::Refused(refusal) => Ending::Refused(refusal),
             NoProof::Trouble(trouble) => trouble.into(),
@@ -258,7 +276,7 @@ impl Run<'_> {
         &mut self,
         client: &Client,
         url: &Url,
-        pool: Option<Unpacking>,
+        (pool, mut upload): (Option<Unpacking>, HandOver<'_>),
         mut digest: Option<Digest>,
         mut proof: Proof,
     ) -> Result<Proven, Ending> {
@@ -268,7 +286,8 @@ impl Run<'_> {
         loop {
             let fetched = {
                 let (reporter, pool) = (&mut self.reporter, pool.clone());
-                let mut watch = Watcher::new(self.machine, reporter, &self.show, pool);
+                let to = (pool, Some(&mut upload));
+                let mut watch = Watcher::new(self.machine, reporter, &self.show, to);
                 client.fetch(url, &folder, &mut watch)?
             };
             self.show.end();
@@ -280,20 +299,23 @@ impl Run<'_> {
             if !right(&digest) && self.wanted.sha256.is_none() {
                 // It may have been published anew since its digest was read.
                 (digest, proof) = self.expected(client)?;
+                upload.expect(digest.as_ref());
             }
             match (&fetched.scan, right(&digest)) {
                 (Ok(scan), true) => {
+                    self.held = upload.hold(fetched.bytes.0);
                     return Ok(Proven {
                         digest: fetched.digest,
                         bytes: fetched.bytes,
                         unpacked: scan.unpacked,
                         path: folder.join(download::PARTIAL),
                         proof,
-                    })
+                    });
                 }
                 // Its parts may be of two versions.
                 _ if fetched.resumed && again => {
                     again = false;
+                    upload.start_over();
                     self.remove_file()?;
                     self.show.say("What came is not right; starting over.");
                 }

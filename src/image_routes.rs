@@ -25,7 +25,14 @@ pub fn run(machine: &Machine, ui: &Ui, cli: &Cli, command: &ImageCommand) -> Res
             image::show(machine, ui, cli.json, *watch)?;
             Ok(0)
         }
-        ImageCommand::Due => Ok(u8::from(!image::due(machine)?)),
+        ImageCommand::Due => {
+            // What systemd says to a service that a path unit starts.
+            let due = match std::env::var_os("TRIGGER_UNIT") {
+                Some(_) => image::due_soon(machine)?,
+                None => image::due(machine)?,
+            };
+            Ok(u8::from(!due))
+        }
         ImageCommand::Ensure { detach } => {
             let readiness = image::ensure(machine, &wanted?, *detach)?;
             let code = readiness.exit_code();

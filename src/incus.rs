@@ -14,6 +14,7 @@ mod commands;
 pub mod images;
 mod read;
 mod strays;
+pub mod upload;
 
 pub use cluster::room_of;
 pub use commands::{commands_of, Commands};

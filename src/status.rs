@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::facts::{root_of, Backing, Bytes, Facts, Image, Incus, Pool, Reference, Server};
+use crate::facts::{root_of, Backing, Bytes, Facts, Image, Incus, Pool, Reference, Server, Watch};
 use crate::setup::outlook;
 
 /// The alias under which the taOS application looks for its base image.
@@ -23,6 +23,8 @@ pub struct Status {
     pub free: Bytes,
     /// The base image, in each project that has it.
     pub base_image: Vec<Image>,
+    /// What there is to fetch it.
+    pub image_trigger: Watch,
     /// Measured with `--probe`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub launches: Vec<Launch>,
@@ -95,6 +97,7 @@ impl Status {
             promised: facts.host.incus_filesystem.promised,
             free: facts.host.incus_filesystem.free,
             base_image: facts.server().map(base_images).unwrap_or_default(),
+            image_trigger: facts.host.trigger.watch(),
             reference: (!launches.is_empty()).then_some(PI),
             launches,
         }
@@ -189,6 +192,7 @@ impl Status {
                 image.project, image.size
             ));
         }
+        lines.push(format!("  trigger: {}", self.image_trigger.words()));
         if !self.launches.is_empty() {
             lines.push("# Launch times, in seconds".into());
             lines.push("  pool            driver   create   again    start".into());

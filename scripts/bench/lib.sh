@@ -120,6 +120,20 @@ bench_image() {
 	readlink -f "$image"
 }
 
+# bench_image_zstd GZIPPED: prints the same tarball packed with zstd, made once with a fast level so that it is about as large.
+bench_image_zstd() {
+	local image=${BENCH_IMAGE_ZSTD:-${XDG_CACHE_HOME:-$HOME/.cache}/taos-setup-bench/$(basename "$1").zst}
+	[ -r "$image" ] || [ -z "${BENCH_IMAGE_ZSTD:-}" ] || die "cannot read BENCH_IMAGE_ZSTD=$image"
+	if [ ! -r "$image" ] || { [ -z "${BENCH_IMAGE_ZSTD:-}" ] && [ "$1" -nt "$image" ]; }; then
+		needs zstd gzip
+		say "packing $1 with zstd, once"
+		mkdir -p "$(dirname "$image")"
+		gzip -dc "$1" | zstd -q -3 -f -o "$image.new" || die "packing it failed"
+		mv "$image.new" "$image"
+	fi
+	readlink -f "$image"
+}
+
 make_image() (
 	needs mmdebstrap apt-get
 	read -r mirror suite < <(apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' |

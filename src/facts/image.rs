@@ -71,7 +71,59 @@ pub struct Trigger {
     pub service_users: Vec<u32>,
 }
 
+/// How the fetch of the image stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Watch {
+    /// The path unit waits for the first deploy.
+    Waiting,
+    /// The service was told to fetch it, and is about to, or pauses between two tries.
+    Pending,
+    /// It is being fetched.
+    Fetching,
+    /// Something was chosen, and the units are not at work for it.
+    Broken,
+    /// Nothing fetches it, as was chosen.
+    Off,
+    /// The units are there, and wait for nothing.
+    Idle,
+    /// There are no units, and nothing was chosen.
+    Absent,
+}
+
+impl Watch {
+    /// For people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Waiting => "taos-setup-image.path waits for the first deploy",
+            Self::Pending => "taos-setup-image.service is to fetch it, and is not at it right now",
+            Self::Fetching => "it is being fetched; to watch: taos-setup image status --watch",
+            Self::Broken => {
+                "taos-setup-image.path or .service is not as it should be: run taos-setup"
+            }
+            Self::Off => "off, as was chosen: nothing fetches it",
+            Self::Idle => "the units are there, and wait for nothing",
+            Self::Absent => "there are no units for it, and nothing was chosen",
+        }
+    }
+}
+
 impl Trigger {
+    /// How it stands.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        match self.mode {
+            _ if self.fetching => Watch::Fetching,
+            Some(_) if !self.in_force => Watch::Broken,
+            Some(Mode::Lazy) => Watch::Waiting,
+            Some(Mode::Background | Mode::Now) => Watch::Pending,
+            Some(Mode::Off) => Watch::Off,
+            None if self.units => Watch::Idle,
+            None => Watch::Absent,
+        }
+    }
+
     /// What was chosen, as a whole.
     #[must_use]
     pub fn arranged(&self) -> Option<Arrangement> {
@@ -175,6 +227,37 @@ mod tests {
             image_projects(&existing, &[1000, 1000, 1002]),
             ["default", "user-1000"]
         );
+    }
+
+    #[test]
+    fn the_trigger_is_one_of_a_few_things() {
+        let trigger = |mode, in_force, units, fetching| Trigger {
+            mode,
+            units,
+            in_force,
+            fetching,
+            ..Trigger::default()
+        };
+        for (trigger, watch) in [
+            (trigger(None, false, false, false), Watch::Absent),
+            (trigger(None, false, true, false), Watch::Idle),
+            (trigger(Some(Mode::Lazy), true, true, false), Watch::Waiting),
+            (trigger(Some(Mode::Lazy), false, true, false), Watch::Broken),
+            (
+                trigger(Some(Mode::Background), true, true, false),
+                Watch::Pending,
+            ),
+            (
+                trigger(Some(Mode::Background), true, true, true),
+                Watch::Fetching,
+            ),
+            // By hand, with nothing arranged.
+            (trigger(None, false, false, true), Watch::Fetching),
+            (trigger(Some(Mode::Off), true, false, false), Watch::Off),
+            (trigger(Some(Mode::Off), false, true, false), Watch::Broken),
+        ] {
+            assert_eq!(trigger.watch(), watch, "{trigger:?}");
+        }
     }
 
     #[test]

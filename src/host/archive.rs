@@ -1,19 +1,27 @@
 //! Reading a tarball from its first byte to its last, to see whether it is an image.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use anyhow::{bail, Context as _, Result};
+use nix::fcntl::{fcntl, FcntlArg};
 
 use crate::facts::Bytes;
-use crate::plan::image::{Compression, Entries, EntryKind, Metadata, NotAnImage, MAGIC};
+use crate::plan::image::{
+    zstd_window, Compression, Entries, EntryKind, Metadata, NotAnImage, FRAME,
+};
 
 /// More than any image's metadata or longest path takes.
 const LONGEST: u64 = 1 << 20;
+
+/// How far back a zstd file may look to be unpacked here: what `zstd` makes without `--long`.
+const WINDOW: Bytes = Bytes::mib(8);
+
+/// What a pipe to or from a program holds.
+const PIPE: i32 = 1 << 20;
 
 /// How much is unpacked at once.
 const PIECE: usize = 128 << 10;
@@ -25,36 +33,44 @@ pub struct Scan {
     pub unpacked: Bytes,
 }
 
-/// Looks at an image file.
-///
-/// # Errors
-/// If it is no image for this host ([`NotAnImage`]), or cannot be read.
-pub fn scan_file(path: &Path) -> Result<Scan> {
-    let reading = || format!("reading {}", path.display());
-    let mut start = Vec::with_capacity(MAGIC);
-    let file = File::open(path).with_context(reading)?;
-    file.take(MAGIC as u64)
-        .read_to_end(&mut start)
-        .with_context(reading)?;
-    let compression = Compression::of(&start)?;
-    scan(compression, File::open(path).with_context(reading)?)
-}
-
 /// Looks at an image as it comes.
 ///
 /// # Errors
 /// If it is no image for this host ([`NotAnImage`]), or cannot be read.
 pub fn scan(compression: Compression, mut reader: impl Read + Send) -> Result<Scan> {
-    let scan = match (compression, compression.program()) {
-        (_, Some(program)) => unpacked_by(program, &mut reader),
-        (Compression::Gzip, _) => {
+    let scan = match compression {
+        Compression::None => entries(&mut reader),
+        Compression::Gzip => {
             let packed = BufReader::with_capacity(PIECE, &mut reader);
             entries(flate2::bufread::MultiGzDecoder::new(packed))
         }
-        _ => entries(&mut reader),
+        Compression::Zstd => unpacked_by_zstd(&mut reader),
+        Compression::Xz => unpacked_by("xz", &mut reader),
+        Compression::Bzip2 => unpacked_by("bzip2", &mut reader),
     }?;
     // Whoever sends the bytes is to get rid of the padding, too.
     io::copy(&mut reader, &mut io::sink()).context("reading to the end")?;
+    Ok(scan)
+}
+
+/// What looks far back takes as much memory: that is left to the program, which ends with it.
+fn unpacked_by_zstd(packed: &mut (impl Read + Send)) -> Result<Scan> {
+    let mut head = Vec::with_capacity(FRAME);
+    packed
+        .by_ref()
+        .take(FRAME as u64)
+        .read_to_end(&mut head)
+        .context("reading its first bytes")?;
+    let near = zstd_window(&head).is_some_and(|window| window <= WINDOW);
+    let mut whole = io::Cursor::new(head).chain(packed);
+    if !near {
+        return unpacked_by("zstd", &mut whole);
+    }
+    let whole = BufReader::with_capacity(PIECE, whole);
+    let mut plain = zstd::Decoder::with_buffer(whole).context("unpacking zstd")?;
+    let scan = entries(&mut plain)?;
+    io::copy(&mut plain, &mut io::sink())
+        .map_err(|error| NotAnImage(format!("it is damaged: {error}")))?;
     Ok(scan)
 }
 
@@ -70,6 +86,10 @@ fn unpacked_by(program: &str, packed: &mut (impl Read + Send)) -> Result<Scan> {
     let (Some(input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
         bail!("unpacking it with {program}: no pipes");
     };
+    for pipe in [input.as_fd(), output.as_fd()] {
+        // Fewer, larger pieces; where that is not allowed, small ones do as well.
+        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE));
+    }
     std::thread::scope(|scope| {
         // That it went away half-way is seen at the other end.
         scope.spawn(move || feed(packed, input));
@@ -111,10 +131,12 @@ fn entries(reader: impl Read) -> Result<Scan> {
     let budget = Rc::new(Cell::new(LONGEST));
     let mut archive = tar::Archive::new(Bounded {
         inner: BufReader::with_capacity(PIECE, reader),
+        at: 0,
         budget: Rc::clone(&budget),
     });
     let mut seen = Entries::default();
-    for entry in archive.entries().map_err(damaged)? {
+    // What is in files is skipped where it lies.
+    for entry in archive.entries_with_seek().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let kind = match entry.header().entry_type() {
             tar::EntryType::Directory => EntryKind::Directory,
@@ -125,8 +147,8 @@ fn entries(reader: impl Read) -> Result<Scan> {
         };
         let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
         let is_metadata = seen.see(&entry.path_bytes(), kind, link.as_deref(), entry.size())?;
-        budget.set(u64::MAX);
         if is_metadata {
+            budget.set(u64::MAX);
             let mut text = Vec::new();
             (&mut entry)
                 .take(LONGEST)
@@ -134,7 +156,6 @@ fn entries(reader: impl Read) -> Result<Scan> {
                 .map_err(damaged)?;
             Metadata::read(&text, std::env::consts::ARCH)?;
         }
-        io::copy(&mut entry, &mut io::sink()).map_err(damaged)?;
         budget.set(LONGEST);
     }
     Ok(Scan {
@@ -142,15 +163,38 @@ fn entries(reader: impl Read) -> Result<Scan> {
     })
 }
 
-/// Bounds what is read between two entries: long names are kept in memory.
+/// Bounds what is read between two entries: long names are kept in memory.  What is skipped does
+/// not count.
 struct Bounded<R> {
-    inner: R,
+    inner: BufReader<R>,
+    at: u64,
     budget: Rc<Cell<u64>>,
+}
+
+/// Forward only, by as much as there is.
+impl<R: Read> Seek for Bounded<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let SeekFrom::Current(forward) = to else {
+            return Err(io::Error::other("a stream has no place to go to"));
+        };
+        let mut left = usize::try_from(forward).map_err(io::Error::other)?;
+        while left > 0 {
+            let here = self.inner.fill_buf()?.len().min(left);
+            if here == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.inner.consume(here);
+            self.at += here as u64;
+            left -= here;
+        }
+        Ok(self.at)
+    }
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
+        self.at += count as u64;
         let left = self.budget.get().checked_sub(count as u64);
         self.budget
             .set(left.ok_or_else(|| io::Error::other("a header of more than 1 MiB"))?);
@@ -161,6 +205,7 @@ impl<R: Read> Read for Bounded<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::image::MAGIC;
 
     fn tarball(files: &[(&str, &str)]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
@@ -194,10 +239,15 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn zstd(bytes: &[u8], window: u32) -> Vec<u8> {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
     fn file(bytes: &[u8]) -> Result<Scan> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(bytes).unwrap();
-        scan_file(file.path())
+        scan(Compression::of(&bytes[..bytes.len().min(MAGIC)])?, bytes)
     }
 
     fn not_an_image(bytes: &[u8]) -> String {
@@ -225,6 +275,17 @@ mod tests {
             let packed = packed.stdout;
             assert!(file(&packed).is_ok(), "{program}");
             assert!(file(&packed[..packed.len() - 20]).is_err(), "{program}");
+            if program == "zstd" {
+                let damaged = not_an_image(&packed[..packed.len() - 2]);
+                assert!(damaged.contains("damaged"), "{damaged}");
+                // In two frames, and one that looks far back.
+                assert!(
+                    file(&[zstd(&image()[..700], 23), zstd(&image()[700..], 23)].concat()).is_ok()
+                );
+                let far = zstd(&image(), 27);
+                assert!(zstd_window(&far) > Some(WINDOW));
+                assert!(file(&far).is_ok());
+            }
         }
     }
 

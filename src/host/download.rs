@@ -431,18 +431,10 @@ fn full_or(error: io::Error, doing: fn() -> &'static str) -> Trouble {
     }
 }
 
-/// Digest and content of a file that is here.
+/// Digest and content of a file that is here, read once.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn read_here(path: &Path) -> Result<(Digest, Bytes, Result<Scan, String>)> {
-    use sha2::Digest as _;
-    let mut file =
-        std::fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let mut hasher = sha2::Sha256::new();
-    let bytes =
-        io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
-    let digest = intake::hexadecimal(&hasher.finalize());
-    let scan = super::archive::scan_file(path).map_err(|error| format!("{error:#}"));
-    Ok((digest, Bytes(bytes), scan))
+    Intake::read(path)
 }

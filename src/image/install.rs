@@ -12,6 +12,7 @@ use crate::incus::images::{self, Store};
 use crate::journal::{inherit, Lock, NotLocked};
 use crate::plan::image::{old_images, Alias, Digest, Need};
 
+use super::hand_over::PROJECT;
 use super::watch::{fits, Unpacking};
 use super::{is_full, look, Ending, Proven, Run, Stage, AGAIN};
 
@@ -97,9 +98,15 @@ impl Run<'_> {
     ) -> Result<(), Ending> {
         // What is in the store already takes no more room there.
         if let (Some(proven), false) = (proven, store.has("default", image.as_str())) {
+            // What it was handed already neither.
+            let copy = if self.held.is_some() {
+                Bytes(0)
+            } else {
+                proven.bytes
+            };
             self.room(
                 server,
-                proven.bytes,
+                copy,
                 proven.unpacked,
                 store.cold_pools(image.as_str()),
             )?;
@@ -118,7 +125,18 @@ impl Run<'_> {
             };
             self.show
                 .say(&format!("Importing it into project {}…", target.project));
-            self.change(&images::import(&file, &target.project))?;
+            if target.project == PROJECT && self.commit()? {
+                continue;
+            }
+            let imported = self.change(&images::import(&file, &target.project));
+            // Of a run that was killed in between Incus may have been at work on it still.
+            if let Err(Ending::Failed { .. }) = &imported {
+                images::refresh(self.machine, store).map_err(unanswered)?;
+                if store.has(&target.project, image.as_str()) {
+                    continue;
+                }
+            }
+            imported?;
         }
         images::refresh(self.machine, store).map_err(unanswered)?;
         if !store
@@ -147,6 +165,31 @@ impl Run<'_> {
             self.forget_unpacking()?;
         }
         Ok(())
+    }
+
+    /// Says that what Incus was handed is all there is, and waits until it has made an image of
+    /// it; false if it was handed nothing, or does not make use of that.
+    fn commit(&mut self) -> Result<bool, Ending> {
+        let Some(held) = self.held.take() else {
+            return Ok(false);
+        };
+        if self.machine.signals.stop_asked() {
+            return Err(Ending::Stopped);
+        }
+        let log = |line: &str| self.machine.log.line(line);
+        match held.commit(self.machine.bounds.change) {
+            Ok(operation) => {
+                log("handing the base image to Incus: it is whole, and Incus was told so");
+                self.change_anyway(&images::wait_for(&operation))?;
+                Ok(true)
+            }
+            Err(why) => {
+                log(&format!(
+                    "handing the base image to Incus: {why}; it is imported instead"
+                ));
+                Ok(false)
+            }
+        }
     }
 
     /// Whether there is room for Incus's copy and for what is unpacked.

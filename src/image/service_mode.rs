@@ -10,9 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::facts::{Arrangement, Config, Mode, Trigger};
 use crate::host::download::write_atomically;
 use crate::host::Machine;
-use crate::plan::image::newcomers;
 
 use super::{Progress, Wanted};
+
+mod due;
+
+use due::{alone, fire};
+pub use due::{due, due_soon};
 
 const SERVICE: &str = "taos-setup-image.service";
 const PATH: &str = "taos-setup-image.path";
@@ -131,6 +135,9 @@ pub fn commands(to: Option<&Arrangement>) -> Vec<String> {
         Some(Mode::Lazy) => {
             lines.push(format!("systemctl enable {SERVICE}"));
             lines.push(format!("systemctl enable --now {PATH}"));
+            lines.push(format!(
+                "systemctl start --no-block {SERVICE}  # if a container came meanwhile"
+            ));
         }
         Some(Mode::Background) => {
             lines.push(format!("systemctl enable {SERVICE}"));
@@ -147,12 +154,14 @@ pub fn commands(to: Option<&Arrangement>) -> Vec<String> {
 /// # Errors
 /// If something cannot be written, or systemd refuses.
 pub fn arrange(machine: &Machine, to: Option<&Arrangement>) -> Result<()> {
-    let was = chosen(machine).ok().flatten();
     let Some(to) = to else {
         return withdraw(machine);
     };
     take_units_away(machine, to.mode == Mode::Off)?;
     make_folder(machine)?;
+    let alone = alone(machine)?;
+    // Read when nobody decides any more: a first deploy that was seen just now counts.
+    let was = chosen(machine).ok().flatten();
     let mut chosen = Chosen {
         mode: to.mode,
         before: containers(machine),
@@ -164,6 +173,7 @@ pub fn arrange(machine: &Machine, to: Option<&Arrangement>) -> Result<()> {
         (chosen.before, chosen.fired) = (was.before, was.fired);
     }
     write(&file(machine), &serde_json::to_vec(&chosen)?, 0o600)?;
+    drop(alone);
     let environment = file(machine).with_file_name("environment");
     if to.mode == Mode::Off {
         return remove(&environment);
@@ -176,42 +186,18 @@ pub fn arrange(machine: &Machine, to: Option<&Arrangement>) -> Result<()> {
     // After a reboot it goes on where it was.
     systemctl(machine, &["enable", SERVICE])?;
     if to.mode == Mode::Lazy {
-        systemctl(machine, &["enable", "--now", PATH])
-    } else {
-        systemctl(machine, &["start", "--no-block", SERVICE])
+        systemctl(machine, &["enable", "--now", PATH])?;
+        // Since the containers were listed one may have come, which nobody was there to see; and
+        // what was begun is gone on with.
+        if !due(machine)? {
+            return Ok(());
+        }
     }
+    systemctl(machine, &["start", "--no-block", SERVICE])
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write_atomically(path, bytes, mode).with_context(|| format!("writing {}", path.display()))
-}
-
-/// Whether the service has something to do: it was asked for, or there was a first deploy.
-///
-/// # Errors
-/// If what was chosen cannot be read or written.
-pub fn due(machine: &Machine) -> Result<bool> {
-    let path = file(machine);
-    let Some(mut chosen) = chosen(machine)? else {
-        return Ok(false);
-    };
-    match chosen.mode {
-        Mode::Background => return Ok(true),
-        Mode::Lazy if chosen.fired => return Ok(true),
-        Mode::Lazy => {}
-        Mode::Now | Mode::Off => return Ok(false),
-    }
-    let new = newcomers(&chosen.before, &containers(machine));
-    if new.is_empty() {
-        return Ok(false);
-    }
-    machine
-        .log
-        .line(&format!("the first deploy: {}", new.join(", ")));
-    chosen.fired = true;
-    let text = serde_json::to_vec(&chosen).context("encoding the mode")?;
-    write_atomically(&path, &text, 0o600).with_context(|| format!("writing {}", path.display()))?;
-    Ok(true)
 }
 
 /// Whether a deployer may start the service.
@@ -225,10 +211,11 @@ pub(super) fn startable(machine: &Machine) -> bool {
 
 /// Starts the service for a deployer that has said that there is a deploy.
 pub(super) fn start(machine: &Machine) -> Result<()> {
-    if let Some(mut chosen) = chosen(machine)? {
-        chosen.fired = true;
-        let text = serde_json::to_vec(&chosen).context("encoding the mode")?;
-        write_atomically(&file(machine), &text, 0o600).context("writing down the first deploy")?;
+    {
+        let _alone = alone(machine)?;
+        if let Some(chosen) = chosen(machine)? {
+            fire(machine, chosen)?;
+        }
     }
     systemctl(machine, &["start", "--no-block", SERVICE])
 }
@@ -240,6 +227,7 @@ pub(super) fn finished(machine: &Machine) {
     }
     // What is left of it would only look and find nothing to do.
     let _ = disable(machine);
+    let _alone = alone(machine);
     let _ = std::fs::remove_file(file(machine));
     let _ = std::fs::remove_file(file(machine).with_file_name("environment"));
 }
@@ -247,6 +235,7 @@ pub(super) fn finished(machine: &Machine) {
 /// Forgets what was chosen, and takes the units away.
 fn withdraw(machine: &Machine) -> Result<()> {
     take_units_away(machine, true)?;
+    let _alone = alone(machine)?;
     for name in ["mode.json", "environment"] {
         remove(&file(machine).with_file_name(name))?;
     }

@@ -7,39 +7,45 @@ use crate::incus::images;
 use crate::plan::image::{Need, Room};
 use crate::ui::Fetching;
 
-use super::Reporter;
+use super::{HandOver, Reporter};
 
 /// Stands between a download, the status file and the terminal.
-pub(super) struct Watcher<'a> {
+pub(super) struct Watcher<'a, 'm> {
     machine: &'a Machine,
     reporter: &'a mut Reporter,
     show: &'a Fetching<'a>,
     /// The pool that it will be unpacked on.
     pool: Option<Unpacking>,
+    /// Incus, if it gets the file while it comes.
+    upload: Option<&'a mut HandOver<'m>>,
 }
 
-impl<'a> Watcher<'a> {
+impl<'a, 'm> Watcher<'a, 'm> {
     pub(super) fn new(
         machine: &'a Machine,
         reporter: &'a mut Reporter,
         show: &'a Fetching<'a>,
-        pool: Option<Unpacking>,
+        (pool, upload): (Option<Unpacking>, Option<&'a mut HandOver<'m>>),
     ) -> Self {
         Self {
             machine,
             reporter,
             show,
             pool,
+            upload,
         }
     }
 }
 
-impl Watch for Watcher<'_> {
+impl Watch for Watcher<'_, '_> {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Bytes { here, total } => {
                 self.reporter.bytes(here, total);
                 self.show.bytes(here, total);
+                if let Some(upload) = &mut self.upload {
+                    upload.here(here);
+                }
             }
             Event::Pause { why, pause } => {
                 let text = format!("{why}; trying again in {:.1} s", pause.as_secs_f64());
@@ -47,6 +53,9 @@ impl Watch for Watcher<'_> {
                 self.show.say(&text);
             }
             Event::StartingOver { why } => {
+                if let Some(upload) = &mut self.upload {
+                    upload.start_over();
+                }
                 self.machine.log.line(&format!("starting over: {why}"));
                 self.show.say(&format!("Starting over: {why}"));
             }
@@ -58,12 +67,13 @@ impl Watch for Watcher<'_> {
     }
 
     fn room(&self, left: Bytes, total: Option<Bytes>) -> Result<(), String> {
-        let copy = total.unwrap_or(left);
+        let all = total.unwrap_or(left);
+        let sent = self.upload.as_ref().map_or(0, |upload| upload.sent());
         let need = Need {
             file: left,
-            copy,
+            copy: all.saturating_sub(Bytes(sent)),
             // At least that; how much exactly is known once it has been read.
-            unpacked: copy.saturating_add(copy),
+            unpacked: all.saturating_add(all),
         };
         fits(self.machine, need, self.pool.as_ref())
             .map_err(|why| format!("fetching the base image: {why}"))

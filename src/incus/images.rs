@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::commands::{incus, words};
-use super::{ask, read, INSTANCES};
+use super::{ask, read};
 use crate::facts::{root_of, PoolUser, Server};
 use crate::host::{CommandError, Machine};
 use crate::plan::image::{projects, Digest, Stored, Target, ALIAS};
@@ -15,6 +15,8 @@ use crate::plan::image::{projects, Digest, Stored, Target, ALIAS};
 const IMAGES: &str = "/1.0/images?recursion=1&all-projects=true";
 /// Marks an image that this program imported, or took the alias from.
 const MARK: &str = "taos-setup.image";
+/// The mark of one that was imported.
+pub(super) const MARKED: &str = "taos-setup.image=imported";
 /// Marks an instance as this program's own; `apply::measure` looks for it, too.
 const SCRATCH_MARK: &str = "user.taos-setup.scratch";
 /// How the names of the instances begin that only unpack an image.
@@ -77,7 +79,6 @@ impl Store {
 /// If it does not answer, or answers what this program cannot read.
 pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Result<Store> {
     let images = ask(machine, IMAGES)?;
-    let instances = ask(machine, INSTANCES)?;
     let existing: BTreeSet<String> = server
         .profiles
         .iter()
@@ -121,7 +122,11 @@ pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Resul
     Ok(Store {
         images: stored(&images)?,
         targets,
-        in_use: in_use(&instances)?,
+        in_use: server
+            .instances
+            .iter()
+            .filter_map(|it| it.record.config.get("volatile.base_image").cloned())
+            .collect(),
         unpacked,
         left_over,
     })
@@ -168,24 +173,19 @@ fn stored(text: &str) -> Result<Vec<Stored>> {
         .collect())
 }
 
-fn in_use(text: &str) -> Result<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct Document {
-        config: Option<BTreeMap<String, String>>,
-    }
-    let documents: Vec<Document> = read::parse(text, "the instances")?;
-    Ok(documents
-        .into_iter()
-        .filter_map(|document| document.config?.remove("volatile.base_image"))
-        .collect())
-}
-
 /// Imports a file, without an alias.
 #[must_use]
 pub fn import(file: &Path, project: &str) -> Vec<String> {
-    let mark = format!("{MARK}=imported");
     let file = file.display().to_string();
-    incus(&["image", "import", &file, &mark, "--project", project])
+    incus(&["image", "import", &file, MARKED, "--project", project])
+}
+
+/// Waits for the end of what the daemon does; fails if that did.
+#[must_use]
+pub fn wait_for(operation: &str) -> Vec<String> {
+    let mut argv = words(&["incus", "query", "--force-local"]);
+    argv.push(format!("{operation}/wait"));
+    argv
 }
 
 /// Gives an image the alias, which nothing has yet.

@@ -14,6 +14,7 @@ mod room;
 mod store;
 mod trigger;
 mod url;
+mod window;
 
 pub use answer::{Answer, ContentRange, Head, Kept, Retries, Validator};
 pub use content::{Compression, Entries, EntryKind, Metadata, NotAnImage, MAGIC};
@@ -23,6 +24,7 @@ pub use room::{Need, Room, RESERVE};
 pub use store::{old_images, Alias, Stored, Target};
 pub use trigger::{is_scratch, newcomers};
 pub use url::{BadUrl, Url};
+pub use window::{zstd_window, FRAME};
 
 /// Where the image is published: a release whose assets are replaced in place.
 const PUBLISHED: &str =

@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::image_plan::pretend_systemd;
@@ -97,6 +98,12 @@ fn fetch(server: &Server, more: &[&str]) -> Setup {
     let mut args = vec!["--timeout", "20", "image", "fetch", "--image-url", &url];
     args.extend(more);
     Setup::new(&args)
+}
+
+/// The same of a file that is here, which Incus's client imports.
+fn fetch_file(path: &str, digest: &str) -> Setup {
+    let args = ["--timeout", "20", "image", "fetch", "--image-file", path];
+    Setup::new(&[&args[..], &["--image-sha256", digest]].concat())
 }
 
 /// As the application asks.
@@ -242,7 +249,16 @@ fn killed_at_each_command_the_next_run_completes() {
     let (server, file) = (server_in(&host), image(2));
     publish(&server, &file);
     let fingerprint = digest(&file);
-    let rules: Vec<(&str, Rule)> = ["image import", "init ", "delete --force", "alias create"]
+    fs::write(host.share().join("base.tar.gz"), &file).expect("a file");
+    let path = host.share().join("base.tar.gz").display().to_string();
+    let calls = [
+        "/wait",
+        "image import",
+        "init ",
+        "delete --force",
+        "alias create",
+    ];
+    let rules: Vec<(&str, Rule)> = calls
         .into_iter()
         .flat_map(|text| {
             [
@@ -254,11 +270,15 @@ fn killed_at_each_command_the_next_run_completes() {
         .collect();
     for (number, (text, rule)) in rules.into_iter().enumerate() {
         let named = text == "alias create" && number % 3 > 0;
-        host.run(&fetch(&server, &[]).rule(rule)).expect_code(137);
+        let setup = match text {
+            "image import" => fetch_file(&path, &fingerprint),
+            _ => fetch(&server, &[]),
+        };
+        host.run(&setup.clone().rule(rule)).expect_code(137);
         if !named {
             assert_eq!(seen(&host), "", "{text} {number}");
         }
-        host.run(&fetch(&server, &[])).expect_code(0);
+        host.run(&setup).expect_code(0);
         assert_eq!(seen(&host), fingerprint[..12], "{text} {number}");
         assert!(unpacked(&host, &fingerprint), "{text} {number}");
         clean(&host, Some(&fingerprint));
@@ -324,21 +344,31 @@ fn a_daemon_killed_half_way_costs_a_second_run() {
     let (server, file) = (server_in(&host), image(16));
     publish(&server, &file);
     let fingerprint = digest(&file);
+    fs::write(host.share().join("base.tar.gz"), &file).expect("a file");
+    let path = host.share().join("base.tar.gz").display().to_string();
     for text in ["image import", "init "] {
+        let local = text == "image import";
+        let setup = if local {
+            fetch_file(&path, &fingerprint)
+        } else {
+            fetch(&server, &[])
+        };
         for pause in ["0.02", "0.08", "0.2"] {
             let daemon = host.daemon_pid().expect("a daemon");
             let rule = Rule::on(text).shell(&format!(
                 "\"$real\" \"$@\" & sleep {pause}; kill -KILL {daemon}; wait $!; exit"
             ));
-            let run = host.run(&fetch(&server, &[]).rule(rule));
+            let run = host.run(&setup.clone().rule(rule));
             host.start_daemon();
             if run.code != 0 {
                 run.expect_code(1);
                 assert_eq!(seen(&host), "", "{text}");
             }
-            host.run(&fetch(&server, &[])).expect_code(0);
+            host.run(&setup).expect_code(0);
             assert_eq!(seen(&host), fingerprint[..12], "{text}");
-            assert_eq!(server.sent(PATH), file.len(), "fetched once");
+            if !local {
+                assert_eq!(server.sent(PATH), file.len(), "fetched once");
+            }
             clean(&host, Some(&fingerprint));
             host.incus(&["launch", ALIAS, "taos-agent-x"]);
             host.incus(&["delete", "--force", "taos-agent-x"]);
@@ -346,6 +376,144 @@ fn a_daemon_killed_half_way_costs_a_second_run() {
             // Each round counts its own bytes.
             server.forget(PATH);
         }
+    }
+}
+
+/// What Incus has of a file that is being handed to it.
+fn handed(host: &Host) -> usize {
+    let sizes = host.sh("stat -c %s /var/lib/incus/images/incus_build_*/* 2>/dev/null || true");
+    sizes
+        .lines()
+        .filter_map(|line| line.parse::<usize>().ok())
+        .sum()
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "not so: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Does something once so much of the file has come and Incus has it, before the rest comes.
+fn at(host: &Host, server: &Server, bytes: usize, what: impl FnOnce()) -> Run {
+    let rest = Arc::new(AtomicBool::new(false));
+    server.next(PATH, &[Trick::Until(bytes, Arc::clone(&rest))]);
+    meanwhile(host, &fetch(server, &[]), || {
+        wait_until("Incus has most of it", || handed(host) == bytes);
+        what();
+        rest.store(true, Ordering::SeqCst);
+    })
+}
+
+/// Does something while a run goes on.
+fn meanwhile(host: &Host, setup: &Setup, what: impl FnOnce()) -> Run {
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| host.run(setup));
+        what();
+        running.join().expect("a run")
+    })
+}
+
+/// The same image, with a path at its very end that climbs out of it.
+fn climbing(image: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut packed = flate2::read::GzDecoder::new(image);
+    std::io::Read::read_to_end(&mut packed, &mut plain).expect("a tarball");
+    plain.truncate(plain.len() - 1024);
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..19].copy_from_slice(b"rootfs/../../passwd");
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_cksum();
+    plain.extend_from_slice(header.as_bytes());
+    plain.resize(plain.len() + 1024, 0);
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    std::io::Write::write_all(&mut packer, &plain).expect("a tarball");
+    packer.finish().expect("a tarball")
+}
+
+#[test]
+fn what_incus_was_handed_is_nothing_before_its_end() {
+    let host = Host::with_pool("dir");
+    let (server, file) = (server_in(&host), image(8));
+    let most = file.len() - 1000;
+    let nearly = || handed(&host) == most;
+    let nothing = || {
+        assert_eq!(seen(&host), "");
+        let images = ["image", "list", "--format=csv", "-c", "F", "--all-projects"];
+        assert_eq!(host.incus(&images), "");
+    };
+
+    // Almost all of it was handed over when it is seen that a path climbs out.
+    let bad = climbing(&file);
+    publish(&server, &bad);
+    let short = bad.len() - 300;
+    let run = at(&host, &server, short, nothing).expect_code(1);
+    assert!(run.stderr.contains("climbs out"), "{}", run.output());
+    clean(&host, None);
+
+    // This program is killed.
+    publish(&server, &file);
+    server.next(PATH, &[Trick::Stall(most)]);
+    let program = host.share().join("taos-setup").display().to_string();
+    let url = server.url(PATH);
+    let command =
+        format!("echo $$ >/tmp/pid; exec {program} --timeout 60 image fetch --image-url {url}");
+    let mut running = host.command("sh", &["-c", &command]);
+    let running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    wait_until("Incus has most of it", nearly);
+    nothing();
+    host.sh("kill -KILL $(cat /tmp/pid)");
+    running.expect("a run").wait().expect("its end");
+    wait_until("Incus forgot it", || {
+        host.sh("ls -A /var/lib/incus/images").is_empty()
+    });
+    nothing();
+    host.run(&fetch(&server, &[])).expect_code(0);
+    clean(&host, Some(&digest(&file)));
+    host.setup(&["-y", "image", "remove"]).expect_code(0);
+
+    // Incus is killed.
+    server.forget(PATH);
+    let run = at(&host, &server, most, || host.kill_daemon()).expect_code(1);
+    assert!(
+        run.stderr.contains("image fetch goes on"),
+        "{}",
+        run.output()
+    );
+    host.start_daemon();
+    nothing();
+    host.run(&fetch(&server, &[])).expect_code(0);
+    assert_eq!(server.sent(PATH), file.len(), "fetched once");
+    clean(&host, Some(&digest(&file)));
+    host.setup(&["-y", "image", "remove"]).expect_code(0);
+
+    // A connection that breaks costs Incus nothing; another version of the file is begun anew.
+    let begun = || {
+        host.sh("grep -c 'while it comes: begun' /var/log/taos-setup.log")
+            .parse::<u32>()
+    };
+    let changed = [Trick::Cut(most), Trick::Change(image(2))];
+    for (tricks, more, file) in [
+        (&[Trick::Cut(most)][..], 1, &file),
+        (&changed[..], 2, &image(2)),
+    ] {
+        let before = begun().expect("a number");
+        let name = PATH.rsplit('/').next().expect("a name");
+        server.put(LIST, format!("{}  {name}\n", digest(file)));
+        server.next(PATH, tricks);
+        let run = host.run(&fetch(&server, &[])).expect_code(0);
+        assert_eq!(begun().expect("a number"), before + more);
+        let imports = run
+            .incus_calls
+            .iter()
+            .filter(|call| call.join(" ").contains("image import"));
+        assert_eq!(imports.count(), 0, "{:?}", run.incus_calls);
+        clean(&host, Some(&digest(file)));
+        host.setup(&["-y", "image", "remove"]).expect_code(0);
     }
 }
 
@@ -558,21 +726,36 @@ fn full_disks_end_in_clear_errors_and_harm_nobody() {
     host.sh("fallocate -l 430M /var/lib/incus/ballast");
     full(host.run(&fetch(&server, &[])), "are free there");
     // It fills up behind our back while Incus copies: a pool in a sparse file is not unpacked onto.
-    let fill = |left: u32| {
+    let fill = |at: &str, left: u32| {
         let room = "$(($(stat -f -c '%f*%S' /var/lib/incus)";
         let ballast = format!("fallocate -l {room} - {left}000000)) /var/lib/incus/ballast");
-        Rule::on("image import").shell(&ballast)
+        Rule::on(at).shell(&ballast)
     };
     host.sh("rm /var/lib/incus/ballast");
     full(
-        host.run(&fetch(&server, &[]).rule(fill(150))),
+        host.run(&fetch(&server, &[]).rule(fill("/wait", 150))),
         "are free there",
     );
     host.sh("rm /var/lib/incus/ballast");
     // The copy itself finds no room. (A sparse pool would not survive that ballast by itself.)
     host.sh("fallocate --keep-size -l 300M /var/lib/incus/disks/default.img");
-    let run = host.run(&fetch(&server, &[]).rule(fill(10)));
+    fs::write(host.share().join("base.tar.gz"), &file).expect("a file");
+    let path = host.share().join("base.tar.gz").display().to_string();
+    let setup = fetch_file(&path, &digest(&file));
+    let run = host.run(&setup.rule(fill("image import", 10)));
     full(run, "putting the base image in place");
+    host.sh("rm /var/lib/incus/ballast");
+    // Incus finds no room for the last of it while it comes.
+    let most = file.len() - (8 << 20);
+    let run = at(&host, &server, most, || {
+        let room = "$(($(stat -f -c '%f*%S' /var/lib/incus) - 4000000))";
+        host.sh(&format!(
+            "fallocate -l {room} /var/lib/incus/ballast || true"
+        ));
+    });
+    full(run, "are free there");
+    let log = host.sh("cat /var/log/taos-setup.log");
+    assert!(log.contains("while it comes: given up"), "{log}");
     host.sh("rm /var/lib/incus/ballast");
     // The pool.
     let fill = "mnt=/var/lib/incus/storage-pools/default; dd if=/dev/urandom of=$mnt/ballast bs=1M 2>/dev/null || true; sync";
@@ -693,7 +876,53 @@ fn only_a_first_deploy_is_due() {
     // A set-up that is run again does not choose anew, and asks nothing of Incus for it.
     host.setup(&["--yes", "--no-network"]).expect_code(0);
     assert_eq!(due(), 0);
+    due_in_time(&host);
     host.setup(&["--yes", "undo"]);
+}
+
+/// What comes while nobody watches, or while something else is decided.
+fn due_in_time(host: &Host) {
+    let lazy = ["--yes", "--no-network", "--image", "lazy"];
+    let containers = "/var/lib/incus/containers";
+    host.setup(&["--yes", "--no-network", "--image", "background"])
+        .expect_code(0);
+    // Before the path unit watches, and after the containers were listed.
+    let comes = format!("mkdir {containers}/taos-agent-1");
+    let path = Rule::on("enable --now taos-setup-image.path").of("systemctl");
+    let service = Rule::on("start --no-block taos-setup-image.service").of("systemctl");
+    let setup = Setup::new(&lazy)
+        .rule(path.shell(&comes))
+        .rule(service.shell("touch /var/lib/incus/started"));
+    host.run(&setup).expect_code(0);
+    host.sh("rm /var/lib/incus/started");
+
+    // Right after something that is none, while the path unit does not watch.
+    let again = || {
+        host.setup(&["--yes", "--no-network", "--image", "background"])
+            .expect_code(0);
+        host.setup(&lazy).expect_code(0);
+    };
+    again();
+    let setup = Setup::new(&["image", "due"]).env("TRIGGER_UNIT", "taos-setup-image.path");
+    let run = meanwhile(host, &setup, || {
+        std::thread::sleep(Duration::from_secs(1));
+        host.sh(&format!("mkdir {containers}/taos-agent-2"));
+    });
+    run.expect_code(0);
+
+    // A choice that is taken back meanwhile does not come again.
+    again();
+    host.sh(&format!("mkdir {containers}/taos-agent-3"));
+    let folder = "/var/lib/taos-setup/image";
+    let held = format!("touch /tmp/held; sleep 1; rm {folder}/mode.json");
+    let mut held = host.command("flock", &[folder, "sh", "-c", &held]);
+    let mut held = held.spawn().expect("flock");
+    wait_until("it is held", || host.file("/tmp/held").exists());
+    assert_eq!(host.setup(&["image", "due"]).code, 1);
+    held.wait().expect("its end");
+    host.sh(&format!(
+        "test ! -e {folder}/mode.json; rmdir {containers}/taos-agent-*"
+    ));
 }
 
 #[test]

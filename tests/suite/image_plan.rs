@@ -49,6 +49,13 @@ fn mode(host: &Host) -> String {
     mode["mode"].as_str().expect("a word").to_owned()
 }
 
+/// What `status` says of the trigger.
+fn watch(host: &Host) -> String {
+    let json = host.setup(&["status", "--json"]).expect_code(0).json();
+    let word = json["status"]["image_trigger"].as_str();
+    word.expect("a word").to_owned()
+}
+
 fn last_step(run: &Run) -> serde_json::Value {
     let json = run.json();
     let steps = json["plan"]["steps"].as_array().expect("steps");
@@ -81,6 +88,12 @@ fn the_trigger_is_a_step_like_any_other() {
         done.output()
     );
     assert_eq!(mode(&host), "lazy");
+    assert_eq!(watch(&host), "waiting");
+    let words = host.setup(&["status"]).expect_code(0).stdout;
+    assert!(
+        words.contains("taos-setup-image.path waits for the first deploy"),
+        "{words}"
+    );
     assert!(host
         .sh("cat /var/lib/taos-setup/image/environment")
         .contains("me:secret@"));
@@ -94,6 +107,7 @@ fn the_trigger_is_a_step_like_any_other() {
     }
     // What was broken is mended.
     host.sh("rm /etc/systemd/system/paths.target.wants/taos-setup-image.path");
+    assert_eq!(watch(&host), "broken");
     let mended = host.run(&set_up(&[])).expect_code(0);
     assert!(mended.stdout.contains(first), "{}", mended.output());
     assert_eq!(traces(&host), lazy);
@@ -104,6 +118,7 @@ fn the_trigger_is_a_step_like_any_other() {
     // Another choice is a run of its own, which goes back to the one before.
     host.run(&set_up(&["--image", "background"])).expect_code(0);
     assert_eq!(mode(&host), "background");
+    assert_eq!(watch(&host), "pending");
     host.setup(&["--yes", "undo"]).expect_code(0);
     assert_eq!(
         (mode(&host).as_str(), traces(&host)),
@@ -217,7 +232,7 @@ fn now_is_a_run_of_its_own() {
         .contains("btrfs"));
     publish(&server, &file);
     // Killed in the middle, the next run goes on, and only with that.
-    host.run(&now().rule(Rule::on("image import").kill_after()))
+    host.run(&now().rule(Rule::on("/wait").kill_after()))
         .expect_code(137);
     let run = host.run(&set_up(&[])).expect_code(0);
     assert!(run.stdout.contains("was cut short"), "{}", run.output());

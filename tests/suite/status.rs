@@ -82,6 +82,7 @@ fn status_is_a_documented_json_document() {
     let status = &json["status"];
     assert_eq!(status["verdict"], "copies");
     assert_eq!(status["base_image"][0]["project"], "default");
+    assert_eq!(status["image_trigger"], "absent");
     let growth =
         fast["backing"]["size"].as_u64().unwrap() - fast["backing"]["allocated"].as_u64().unwrap();
     assert_eq!(status["promised"], growth);
@@ -104,6 +105,7 @@ fn status_says_what_is_not_there() {
         &[
             "no root disk",
             "taos-openclaw-base is not here",
+            "trigger: there are no units for it",
             "run taos-setup, which has 4 steps",
         ],
     );

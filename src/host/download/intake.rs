@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use anyhow::{bail, Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
+use crate::facts::Bytes;
 use crate::host::archive::{self, Scan};
 use crate::plan::image::{Compression, Digest, NotAnImage, MAGIC};
 
@@ -55,6 +56,42 @@ impl Intake {
             chunk.truncate(count);
             intake.take(chunk)?;
         }
+    }
+
+    /// Digest and content of a whole file.  Its digest is told also of one that is no image.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(path: &Path) -> Result<(Digest, Bytes, Result<Scan, String>)> {
+        let mut intake = Self::default();
+        let (mut bytes, mut wrong) = (0, None);
+        let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        loop {
+            let mut chunk = vec![0; CHUNK];
+            let count = file
+                .read(&mut chunk)
+                .with_context(|| format!("reading {}", path.display()))?;
+            if count == 0 {
+                break;
+            }
+            bytes += count as u64;
+            chunk.truncate(count);
+            if wrong.is_some() {
+                intake.hasher.update(&chunk);
+            } else {
+                wrong = intake.take(chunk).err();
+            }
+        }
+        let (digest, scan) = intake.finish();
+        let scan = match wrong {
+            Some(wrong) => Err(wrong),
+            None => scan,
+        };
+        Ok((
+            digest,
+            Bytes(bytes),
+            scan.map_err(|error| format!("{error:#}")),
+        ))
     }
 
     /// Takes some bytes in.
@@ -104,7 +141,7 @@ impl Intake {
     }
 }
 
-pub(super) fn hexadecimal(bytes: &[u8]) -> Digest {
+fn hexadecimal(bytes: &[u8]) -> Digest {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(64);
     for byte in bytes {

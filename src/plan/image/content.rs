@@ -55,17 +55,6 @@ impl Compression {
             format!("it is no tarball, and begins with {shown:?}")
         }))
     }
-
-    /// The program that takes it off, for those that are not read here.
-    #[must_use]
-    pub fn program(self) -> Option<&'static str> {
-        match self {
-            Self::None | Self::Gzip => None,
-            Self::Xz => Some("xz"),
-            Self::Zstd => Some("zstd"),
-            Self::Bzip2 => Some("bzip2"),
-        }
-    }
 }
 
 /// Why a file is no image for this host.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub enum Trick {
     Change(Vec<u8>),
     /// So many bytes, then a pause, then the rest.
     Pause(usize, Duration),
+    /// So many bytes, and the rest once this is set.
+    Until(usize, Arc<AtomicBool>),
 }
 
 /// A request, as it came, and what was sent of a body.
@@ -266,6 +269,13 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
                 std::thread::sleep(Duration::from_millis(pause));
             }
             Ok(())
+        }
+        Trick::Until(after, set) => {
+            sent(&body[..after.min(body.len())])?;
+            while !set.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            sent(&body[after.min(body.len())..])
         }
         Trick::Pause(after, pause) => {
             sent(&body[..after.min(body.len())])?;
