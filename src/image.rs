@@ -5,6 +5,7 @@
 //! fingerprint is the digest of its file; a marked scratch instance; a marked image that lost its
 //! alias.  `docs/decisions/0011-image-without-journal.md` says why.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::host::download::{self, Client, Patience, Trouble};
 use crate::host::{room, service, Machine};
 use crate::incus::images::{self, Store};
 use crate::journal::{Lock, NotLocked};
-use crate::plan::image::{Digest, Proof, Url, RESERVE};
+use crate::plan::image::{Digest, Proof, Spot, Url, RESERVE};
 use crate::plan::Refusal;
 use crate::ui::Ui;
 
@@ -23,6 +24,7 @@ mod commands;
 mod ending;
 mod ensure;
 mod install;
+mod members;
 mod progress;
 mod proof;
 mod removal;
@@ -33,7 +35,7 @@ mod watch;
 pub use commands::{remove, show, verify};
 pub use ending::Ending;
 pub use ensure::{detach, detach_and_wait, ensure, Readiness};
-pub use progress::{Progress, Stage};
+pub use progress::{OnMember, Progress, Stage};
 pub use removal::{command as command_to_remove, take_away};
 pub use service_mode::{arrange, commands as commands_to_arrange, due, environment_of, trigger};
 
@@ -123,9 +125,14 @@ pub fn fetch_under(machine: &Machine, ui: &Ui, wanted: &Wanted, locked: Option<&
         reporter: Reporter::new(&machine.paths.image_status, wanted.source.shown()),
         show: ui.fetching(),
         set_up_waits: locked.is_some(),
+        clustered: false,
+        cold: BTreeMap::new(),
     };
-    let ending = run.fetch().unwrap_or_else(|ending| ending);
+    let mut ending = run.fetch().unwrap_or_else(|ending| ending);
     run.show.end();
+    if let Ending::Done(message) = &mut ending {
+        run.tell_of_members(message);
+    }
     match &ending {
         Ending::Done(_) => {
             run.reporter.stage(Stage::Done);
@@ -174,6 +181,10 @@ struct Run<'a> {
     show: crate::ui::Fetching<'a>,
     /// Whether this is a part of a set-up, which keeps others out.
     set_up_waits: bool,
+    /// Whether there may be other members that need it.
+    clustered: bool,
+    /// Where it could not be unpacked on other members of the cluster, and why.
+    cold: BTreeMap<Spot, String>,
 }
 
 /// A file that was proven to be the one that is wanted.
@@ -353,11 +364,15 @@ impl Run<'_> {
 /// The pool that the image will be unpacked on.
 fn launch_pool(server: &Server, store: Store) -> Option<Unpacking> {
     let pool = store.targets.into_iter().find_map(|target| target.pool)?;
+    let on = Spot {
+        pool,
+        member: server.here().unwrap_or_default().to_owned(),
+    };
     // On a pool that copies nothing is unpacked before a launch.
     store
         .unpacked
-        .contains_key(&pool)
-        .then(|| Unpacking::on(server, &pool))
+        .contains_key(&on)
+        .then(|| Unpacking::on(server, &on))
 }
 
 /// A file that is here already: it is looked at like one that was fetched.

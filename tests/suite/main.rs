@@ -3,6 +3,7 @@
 
 mod base_image;
 mod cluster;
+mod cluster_image;
 mod crash;
 mod found;
 mod harness;
