@@ -4,6 +4,7 @@
 mod base_image;
 mod cluster;
 mod cluster_image;
+mod cluster_migrate;
 mod crash;
 mod found;
 mod harness;
