@@ -6,6 +6,7 @@ mod cluster;
 mod cluster_image;
 mod cluster_migrate;
 mod crash;
+mod fleet;
 mod found;
 mod harness;
 mod image;
