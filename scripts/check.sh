@@ -42,7 +42,7 @@ long_files() { # reported, no failure: a module of this length wants to become a
 
 check formatting "cargo fmt --version" cargo fmt --check
 check clippy "cargo clippy --version" cargo clippy --quiet --locked --all-targets -- -D warnings
-check "shell scripts" "shellcheck --version" shellcheck -x scripts/**/*.sh scripts/packaging/debian/* .ci/run
+check "shell scripts" "shellcheck --version" shellcheck -x scripts/**/*.sh docs/examples/*.sh scripts/packaging/debian/* .ci/run
 check workflows "actionlint -version" actionlint
 check layering true layering
 check pictures "python3 --version" scripts/pictures.sh check-drawn

@@ -91,7 +91,7 @@ prepare() {
         # What the examples for provisioning are run with; cloud-init itself is only unpacked, in a test.
         install_packages ansible-core python3-configobj python3-jinja2 python3-jsonpatch python3-jsonschema python3-requests python3-yaml
         install_packages acl attr curl git libcap2-bin minisign python3 sqlite3 btrfs-progs dnsmasq-base shellcheck iproute2 util-linux mount e2fsprogs procps \
-            mmdebstrap debian-archive-keyring zstd
+            mmdebstrap debian-archive-keyring zstd jq
     fi
     install_incus
     ensure_toolchain .

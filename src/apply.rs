@@ -36,6 +36,8 @@ pub enum Event<'a> {
     Done(&'a Step, Duration),
     Skipped(&'a Step),
     Failed(&'a Step),
+    /// It cannot go on just now, for this reason.
+    Waiting(&'a str),
     /// Everything that was done is taken back, for this reason.
     Back(&'a str),
 }
@@ -294,9 +296,17 @@ impl Applier<'_, '_> {
     }
 
     fn look(&mut self, scope: Scope) -> Result<()> {
+        let (machine, watch) = (self.machine, self.watch);
+        let say = |why: &str| watch(Event::Waiting(why));
+        let clustered = self.facts.server().is_some_and(|server| server.clustered);
+        incus::patiently(machine, clustered, &say, || self.look_now(scope))
+    }
+
+    fn look_now(&mut self, scope: Scope) -> Result<()> {
         match scope {
             Scope::Everything => {
-                let source = self.facts.host.source.take();
+                // It is asked for again if there is no answer.
+                let source = self.facts.host.source.clone();
                 let looked = crate::look(self.machine, None)?;
                 *self.facts = looked;
                 self.facts.host.source = source;

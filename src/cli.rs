@@ -111,6 +111,12 @@ pub struct MigrateOptions {
     #[arg(long)]
     pub all: bool,
 
+    /// All such containers on this member of a cluster, which has
+    /// to be the one that this runs on
+    #[arg(long, value_name = "MEMBER", conflicts_with_all = ["names", "all", "status", "rollback",
+          "finish", "rescue"])]
+    pub member: Option<String>,
+
     /// Only from this pool
     #[arg(long, value_name = "POOL")]
     pub from: Option<PoolName>,
@@ -192,12 +198,13 @@ impl MigrateOptions {
                 names: self.names.clone(),
                 from: self.from.clone(),
                 to: self.to.clone(),
+                member: self.member.clone(),
                 thorough: self.verify == Some(Verify::Full),
                 plain: self.strategy == Strategy::Move,
                 delete_after: (self.delete_originals && self.strategy == Strategy::Staged)
                     .then_some(self.after),
             },
-            all: self.all,
+            all: self.all || self.member.is_some(),
             as_it_was: self.as_it_was,
             delete_old_pool: self.delete_old_pool.clone(),
             what: match (self.status, self.rollback, self.finish) {

@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 mod cluster;
 mod image;
 mod instances;
+mod launch;
 mod leftovers;
 mod server;
 mod units;
 pub use cluster::{Cluster, Member, PoolPart, MEASURE_POOL};
 pub use image::{image_projects, Arrangement, Mode, Trigger, Watch, ALIAS};
 pub use instances::{Details, Record, Snapshot};
+pub use launch::Unpacked;
 pub use leftovers::{Lack, Since, Stray};
 pub use server::{
     has_nic, root_of, Backing, Image, Incus, Instance, Network, Pool, PoolUser, Profile, Reference,

@@ -5,6 +5,7 @@
 //! fingerprint is the digest of its file; a marked scratch instance; a marked image that lost its
 //! alias.  `docs/decisions/0011-image-without-journal.md` says why.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::host::{room, service, Machine};
 use crate::incus::images::{self, Store};
 use crate::incus::upload::Held;
 use crate::journal::{Lock, NotLocked};
-use crate::plan::image::{Digest, Proof, Url, RESERVE};
+use crate::plan::image::{Digest, Proof, Spot, Url, RESERVE};
 use crate::plan::Refusal;
 use crate::ui::Ui;
 
@@ -25,6 +26,7 @@ mod ending;
 mod ensure;
 mod hand_over;
 mod install;
+mod members;
 mod progress;
 mod proof;
 mod removal;
@@ -35,7 +37,7 @@ mod watch;
 pub use commands::{remove, show, verify};
 pub use ending::Ending;
 pub use ensure::{detach, detach_and_wait, ensure, Readiness};
-pub use progress::{Progress, Stage};
+pub use progress::{OnMember, Progress, Stage};
 pub use removal::{command as command_to_remove, take_away};
 pub use service_mode::{
     arrange, commands as commands_to_arrange, due, due_soon, environment_of, trigger,
@@ -129,10 +131,15 @@ pub fn fetch_under(machine: &Machine, ui: &Ui, wanted: &Wanted, locked: Option<&
         show: ui.fetching(),
         set_up_waits: locked.is_some(),
         held: None,
+        clustered: false,
+        cold: BTreeMap::new(),
     };
-    let ending = run.fetch().unwrap_or_else(|ending| ending);
+    let mut ending = run.fetch().unwrap_or_else(|ending| ending);
     run.held = None;
     run.show.end();
+    if let Ending::Done(message) = &mut ending {
+        run.tell_of_members(message);
+    }
     match &ending {
         Ending::Done(_) => {
             run.reporter.stage(Stage::Done);
@@ -183,6 +190,10 @@ struct Run<'a> {
     set_up_waits: bool,
     /// What Incus has of the file, but for its end.
     held: Option<Held>,
+    /// Whether there may be other members that need it.
+    clustered: bool,
+    /// Where it could not be unpacked on other members of the cluster, and why.
+    cold: BTreeMap<Spot, String>,
 }
 
 /// A file that was proven to be the one that is wanted.
@@ -375,11 +386,15 @@ impl Run<'_> {
 /// The pool that the image will be unpacked on.
 fn launch_pool(server: &Server, store: Store) -> Option<Unpacking> {
     let pool = store.targets.into_iter().find_map(|target| target.pool)?;
+    let on = Spot {
+        pool,
+        member: server.here().unwrap_or_default().to_owned(),
+    };
     // On a pool that copies nothing is unpacked before a launch.
     store
         .unpacked
-        .contains_key(&pool)
-        .then(|| Unpacking::on(server, &pool))
+        .contains_key(&on)
+        .then(|| Unpacking::on(server, &on))
 }
 
 /// A file that is here already: it is looked at like one that was fetched.

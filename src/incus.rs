@@ -1,6 +1,7 @@
 //! Speaking Incus: questions as JSON in, changes as argument vectors out.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context as _, Result};
 
@@ -254,6 +255,59 @@ fn query(machine: &Machine, path: &str) -> Result<String, CommandError> {
     machine
         .run(&argv, machine.bounds.query)
         .map(|output| output.stdout)
+}
+
+/// Whether it failed because the cluster's database has no majority: the daemon is there, and can neither tell nor do
+/// anything.
+#[must_use]
+pub fn without_majority(error: &anyhow::Error) -> bool {
+    let words = format!("{error:#}");
+    let signs = [
+        "RAFT cluster is unavailable",
+        "no available cowsql leader",
+        "no available dqlite leader",
+    ];
+    signs.iter().any(|sign| words.contains(sign))
+}
+
+/// Asks as often as it takes until the cluster's database has its majority again, for as long as a daemon may take to
+/// start: what was begun can be neither finished nor taken back before.  Outside of a cluster it asks once.
+///
+/// # Errors
+/// Those of the question.
+pub fn patiently<T>(
+    machine: &Machine,
+    clustered: bool,
+    say: &dyn Fn(&str),
+    mut ask: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let begun = Instant::now();
+    let mut said = false;
+    loop {
+        match ask() {
+            Err(error)
+                // While a new leader is looked for, it gives no answer at all.
+                if clustered
+                    && (without_majority(&error) || timed_out(&error))
+                    && begun.elapsed() < machine.bounds.start
+                    && !machine.signals.stop_asked() =>
+            {
+                if !said {
+                    say("the cluster's database gives no answer; waiting for the members that keep it");
+                }
+                said = true;
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn timed_out(error: &anyhow::Error) -> bool {
+    let error = error
+        .chain()
+        .find_map(|it| it.downcast_ref::<CommandError>());
+    error.is_some_and(|it| matches!(it.kind, CommandErrorKind::TimedOut { .. }))
 }
 
 /// Tells a daemon that is not running from one that cannot be used.

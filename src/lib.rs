@@ -30,6 +30,14 @@ pub fn look(machine: &Machine, source: Option<&str>) -> Result<Facts> {
     let mut host: Host = host::probe(machine, source);
     host.trigger = image::trigger(machine);
     let installed = host.tools.contains_key("incus");
-    let incus = incus::probe(machine, installed)?;
+    let incus = incus::probe(machine, installed).map_err(|error| {
+        if !incus::without_majority(&error) {
+            return error;
+        }
+        error.context(
+            "too few of the members that keep the cluster's database are there, so Incus can tell \
+             and do nothing; bring them back, then run this again",
+        )
+    })?;
     Ok(Facts { host, incus })
 }

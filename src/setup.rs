@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::facts::Facts;
 use crate::host::Machine;
+use crate::incus;
 use crate::journal::{self, Lock, NotLocked};
 use crate::plan::migrate::Lossy;
 use crate::plan::{plan, Approved, Goal, Plan, Refusal, SourceChoice, Yes};
@@ -173,6 +174,14 @@ impl<'a> Setup<'a> {
         self.look_at_images(&mut facts)?;
         self.report.found(&facts);
         Ok(facts)
+    }
+
+    /// As [`Setup::look`], amid a run: while too few of a cluster's members are there, it waits for them.
+    fn look_patiently(&mut self) -> Result<Facts> {
+        let (machine, ui) = (self.machine, self.ui);
+        let seen = self.report.facts().and_then(Facts::server);
+        let clustered = seen.is_some_and(|server| server.clustered);
+        incus::patiently(machine, clustered, &|why| ui.say(why), || self.look())
     }
 
     /// Where there is a choice and somebody to choose, asks; whether that asks for another plan.

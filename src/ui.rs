@@ -7,7 +7,7 @@ use dialoguer::console::{style, Term};
 use crate::apply::commands;
 use crate::facts::{root_of, Facts, Incus};
 use crate::host::{Meter, Signals};
-use crate::plan::{launch_profiles, Choice, Plan};
+use crate::plan::{launch_profiles, Choice, Note, Plan};
 use crate::report::{Ending, Report};
 use crate::status::{cluster, pool_line, Status};
 use crate::step::Step;
@@ -172,12 +172,7 @@ impl Ui {
                 "     ",
             ));
         }
-        for note in &plan.notes {
-            self.print(&self.wrapped(&note.what, "  ! ", "    "));
-            if let Some(hint) = &note.hint {
-                self.print(&self.wrapped(hint, "    ", "    "));
-            }
-        }
+        self.show_notes(&plan.notes);
         for loss in &plan.losses {
             let text = format!("NOT KEPT: {}", loss.what);
             self.print(&self.wrapped(&text, "  ! ", "    "));
@@ -190,6 +185,16 @@ impl Ui {
         if !plan.steps.is_empty() {
             self.print("");
             self.print(&self.wrapped(&touched(&plan.steps), "", ""));
+        }
+    }
+
+    /// Shows what is to be known.
+    pub fn show_notes(&self, notes: &[Note]) {
+        for note in notes {
+            self.print(&self.wrapped(&note.what, "  ! ", "    "));
+            if let Some(hint) = &note.hint {
+                self.print(&self.wrapped(hint, "    ", "    "));
+            }
         }
     }
 

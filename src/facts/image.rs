@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{root_of, Config, Facts, PoolUser, Reference, Server};
+use super::{root_of, Config, Facts, Reference, Server};
 
 /// The alias under which the taOS application looks for its base image.
 pub const ALIAS: &str = "taos-openclaw-base";
@@ -198,18 +198,16 @@ impl Facts {
     }
 }
 
-/// Whether launches of a project find an image unpacked; on a pool that copies there is no such
-/// thing.
+/// Whether launches of a project find an image unpacked, on whichever member of a cluster; on a pool
+/// that copies there is no such thing.
 fn unpacked(server: &Server, project: &str, fingerprint: &str) -> bool {
     let profile = server.profile(&Reference::new(project, "default"));
     let pool = profile
         .and_then(|profile| root_of(&profile.devices)?.1.get("pool"))
         .and_then(|name| server.pool(name));
     pool.is_none_or(|pool| {
-        !(pool.status == "Created" && pool.copy_on_write())
-            || pool.users.iter().any(
-                |user| matches!(user, PoolUser::Image { fingerprint: found } if found == fingerprint),
-            )
+        let places = server.unpacked_on(pool);
+        places.iter().all(|it| it.images.contains(fingerprint))
     })
 }
 

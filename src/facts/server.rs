@@ -54,6 +54,12 @@ impl Server {
         self.cluster.as_ref().map(|cluster| cluster.here.as_str())
     }
 
+    /// Whether an instance is on the member that this program runs on, so that its files are here.
+    #[must_use]
+    pub fn has_here(&self, instance: &Instance) -> bool {
+        self.here().is_none_or(|here| instance.location == here)
+    }
+
     /// Whether a member of the cluster is there.
     #[must_use]
     pub fn answers(&self, member: &str) -> bool {
@@ -278,6 +284,19 @@ pub struct Instance {
     /// Never part of a document: its keys may be secret.
     #[serde(skip)]
     pub record: Record,
+}
+
+impl Instance {
+    /// Whether nothing is told of it but that it is there: Incus knows no more of what is on a member of the cluster
+    /// that does not answer, neither its pool nor its profiles.
+    #[must_use]
+    pub fn untold(&self) -> bool {
+        !self.location.is_empty()
+            && self.status == "Error"
+            && self.pool.is_none()
+            && self.profiles.is_empty()
+            && self.devices.is_empty()
+    }
 }
 
 /// A managed network.

@@ -59,6 +59,21 @@ fn lines(progress: &Progress) -> Vec<String> {
     }
     add("fingerprint", progress.fingerprint.clone());
     add("checked", progress.proof.clone());
+    for it in &progress.members {
+        let state = match (it.unpacked, &it.why) {
+            (true, _) => "unpacked".to_owned(),
+            (false, Some(why)) => format!("not unpacked: {why}"),
+            (false, None) => "not unpacked".to_owned(),
+        };
+        let pool = it.pool.as_ref().map(|pool| format!(" on pool {pool}"));
+        let place = format!("{}{}", it.member, pool.unwrap_or_default());
+        add("member", Some(format!("{place}: {state}")));
+    }
+    let copies = progress.copies.as_ref();
+    add(
+        "copies",
+        copies.map(|number| format!("{number} of its file (cluster.images_minimal_replica)")),
+    );
     add("error", progress.error.clone());
     lines
 }
@@ -71,7 +86,8 @@ pub fn verify(machine: &Machine, wanted: &Wanted) -> Ending {
 }
 
 fn verified(machine: &Machine, wanted: &Wanted) -> Result<Ending> {
-    let (_, store) = look(machine)?;
+    let (server, store) = look(machine)?;
+    let mut unread = "";
     let hint = "to fetch it anew: taos-setup image fetch --refresh";
     let mut seen: Vec<String> = Vec::new();
     let mut images: Vec<&str> = Vec::new();
@@ -99,21 +115,20 @@ fn verified(machine: &Machine, wanted: &Wanted) -> Result<Ending> {
             return Ok(Ending::failed(what, hint));
         }
         let path = machine.paths.incus.join("images").join(fingerprint);
-        if let Some(wrong) = wrong_file(&path, fingerprint)? {
+        if server.clustered && !path.exists() {
+            unread = " (its file is kept on other members, and was not read)";
+        } else if let Some(wrong) = wrong_file(&path, fingerprint)? {
             return Ok(Ending::failed(wrong, hint));
         }
-        let cold = store.cold_pools(fingerprint);
+        let cold = store.cold_spots(fingerprint);
         if !cold.is_empty() {
-            let pools: Vec<String> = cold.into_iter().collect();
-            let what = format!(
-                "the base image is not unpacked on pool {}",
-                pools.join(", ")
-            );
+            let spots: Vec<String> = cold.iter().map(ToString::to_string).collect();
+            let what = format!("the base image is not unpacked on {}", spots.join(", "));
             return Ok(Ending::failed(what, "to unpack it: taos-setup image fetch"));
         }
     }
     Ok(Ending::Done(format!(
-        "the base image is whole, has its name in project {}, and is unpacked where launches need it: {}",
+        "the base image is whole, has its name in project {}, and is unpacked where launches need it: {}{unread}",
         seen.join(", "),
         images.join(", ")
     )))

@@ -76,15 +76,35 @@ pub fn ensure(machine: &Machine, wanted: &Wanted, detached: bool) -> Result<Read
     let root = nix::unistd::geteuid().is_root();
     // Root looks into every project that counts; anybody else sees what his own deploy would see.
     let ready = if root {
-        look(machine).map(|(_, store)| store.ready().is_some())
+        look(machine).map(|(server, store)| {
+            let ready = store.ready();
+            // A member that came back has to have it unpacked, too.
+            let cold = |image: &str| server.clustered && !store.cold_spots(image).is_empty();
+            ready.map(cold)
+        })
     } else {
-        images::visible(machine).map_err(Into::into)
+        let visible = images::visible(machine).map_err(Into::into);
+        visible.map(|it| it.then_some(false))
     };
-    match ready {
-        Ok(true) => return Ok(Readiness::Ready),
-        Ok(false) => {}
+    let cold = match ready {
+        Ok(Some(cold)) => cold,
+        Ok(None) => return comes(machine, wanted, detached),
         Err(error) => return Ok(Readiness::NoIncus(format!("{error:#}"))),
+    };
+    if cold
+        && detached
+        && !Progress::read(&machine.paths.image_status)
+            .status
+            .going_on()
+    {
+        detach(machine, wanted)?;
     }
+    Ok(Readiness::Ready)
+}
+
+/// Has it fetched, as far as that was asked for or arranged.
+fn comes(machine: &Machine, wanted: &Wanted, detached: bool) -> Result<Readiness> {
+    let root = nix::unistd::geteuid().is_root();
     let progress = Progress::read(&machine.paths.image_status);
     if progress.status.going_on() {
         return Ok(Readiness::OnItsWay);

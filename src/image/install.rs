@@ -10,11 +10,14 @@ use crate::host::download::{write_atomically, Trouble};
 use crate::host::CommandError;
 use crate::incus::images::{self, Store};
 use crate::journal::{inherit, Lock, NotLocked};
-use crate::plan::image::{old_images, Alias, Digest, Need};
+use crate::plan::image::{old_images, Alias, Digest, Need, Spot};
 
 use super::hand_over::PROJECT;
 use super::watch::{fits, Unpacking};
 use super::{is_full, look, Ending, Proven, Run, Stage, AGAIN};
+
+/// The name of the note of what is being unpacked.
+const UNPACKING: &str = "unpacking";
 
 impl Run<'_> {
     /// Puts an image in place: imported everywhere, unpacked, then named, then the old one goes.
@@ -26,6 +29,7 @@ impl Run<'_> {
     ) -> Result<(), Ending> {
         let _quiet = self.set_up_waits()?;
         let (server, mut store) = self.tidied()?;
+        self.clustered = server.clustered;
         if self.nothing_to_do(&store, image) {
             return Ok(());
         }
@@ -86,7 +90,7 @@ impl Run<'_> {
                 .next()
                 .is_some()
         });
-        named && !old && store.cold_pools(image.as_str()).is_empty()
+        named && !old && store.cold_spots(image.as_str()).is_empty()
     }
 
     fn import_and_unpack(
@@ -104,12 +108,9 @@ impl Run<'_> {
             } else {
                 proven.bytes
             };
-            self.room(
-                server,
-                copy,
-                proven.unpacked,
-                store.cold_pools(image.as_str()),
-            )?;
+            let cold = store.cold_spots(image.as_str());
+            let here = cold.iter().find(|spot| is_here(server, spot));
+            self.room(server, copy, proven.unpacked, here)?;
         }
         for target in store.targets.clone() {
             let other = matches!(
@@ -153,18 +154,40 @@ impl Run<'_> {
             Some(proven) => proven.unpacked,
             None => self.guess(image),
         };
-        for pool in store.cold_pools(image.as_str()) {
-            self.room(server, Bytes(0), unpacked, [pool.clone()])?;
-            self.show.say(&format!("Unpacking it on pool {pool}…"));
-            let (scratch, argv) = images::unpack(image, &pool);
-            self.note_unpacking(image, &pool)?;
-            let unpacked = self.change(&argv);
-            // Also after a failure half-way; what is not there cannot be deleted, and that is fine.
-            let deleted = self.change_anyway(&images::delete_scratch(&scratch));
-            unpacked.and(deleted)?;
-            self.forget_unpacking()?;
+        let (here, others): (Vec<Spot>, Vec<Spot>) = store
+            .cold_spots(image.as_str())
+            .into_iter()
+            .partition(|spot| is_here(server, spot));
+        for spot in here {
+            self.unpack(server, image, unpacked, &spot)?;
+        }
+        for spot in others {
+            match self.unpack(server, image, unpacked, &spot) {
+                Err(Ending::Failed { error, .. }) => {
+                    self.leave_cold(&spot, &error);
+                }
+                other => other?,
+            }
         }
         Ok(())
+    }
+
+    fn unpack(
+        &self,
+        server: &Server,
+        image: &Digest,
+        unpacked: Bytes,
+        on: &Spot,
+    ) -> Result<(), Ending> {
+        self.room(server, Bytes(0), unpacked, Some(on))?;
+        self.show.say(&format!("Unpacking it on {on}…"));
+        let (scratch, argv) = images::unpack(image, on, server.here());
+        self.note_unpacking(image, on)?;
+        let unpacked = self.change(&argv);
+        // Also after a failure half-way; what is not there cannot be deleted, and that is fine.
+        let deleted = self.change_anyway(&images::delete_scratch(&scratch));
+        unpacked.and(deleted)?;
+        self.forget_unpacking(on)
     }
 
     /// Says that what Incus was handed is all there is, and waits until it has made an image of
@@ -198,15 +221,14 @@ impl Run<'_> {
         server: &Server,
         copy: Bytes,
         unpacked: Bytes,
-        pools: impl IntoIterator<Item = String>,
+        on: Option<&Spot>,
     ) -> Result<(), Ending> {
         let need = Need {
             file: Bytes(0),
             copy,
             unpacked,
         };
-        let pool = pools.into_iter().next();
-        let pool = pool.map(|pool| Unpacking::on(server, &pool));
+        let pool = on.map(|on| Unpacking::on(server, on));
         fits(self.machine, need, pool.as_ref())
             .map_err(|why| Trouble::Full(format!("importing the base image: {why}")).into())
     }
@@ -237,14 +259,14 @@ impl Run<'_> {
 
     /// A daemon that is killed while it unpacks takes what is there for whole when it is back, and
     /// makes instances of it that do not start.  So it is written down what is being unpacked.
-    fn note_unpacking(&self, image: &Digest, pool: &str) -> Result<(), Ending> {
-        let text = format!("{pool} {image}\n");
-        let written = write_atomically(&self.unpacking_file(), text.as_bytes(), 0o600);
+    fn note_unpacking(&self, image: &Digest, on: &Spot) -> Result<(), Ending> {
+        let text = format!("{} {image} {}\n", on.pool, on.member);
+        let written = write_atomically(&self.unpacking_file(on), text.as_bytes(), 0o600);
         Ok(written.context("writing down what is unpacked")?)
     }
 
-    fn forget_unpacking(&self) -> Result<(), Ending> {
-        match std::fs::remove_file(self.unpacking_file()) {
+    fn forget_unpacking(&self, on: &Spot) -> Result<(), Ending> {
+        match std::fs::remove_file(self.unpacking_file(on)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let error = anyhow::Error::from(error);
                 Err(error
@@ -255,28 +277,50 @@ impl Run<'_> {
         }
     }
 
-    fn unpacking_file(&self) -> PathBuf {
-        self.machine.paths.state.join("image/unpacking")
+    /// One for each member of a cluster, as one that is lost keeps its own until it is back.
+    fn unpacking_file(&self, on: &Spot) -> PathBuf {
+        let name = match on.member.as_str() {
+            "" => UNPACKING.to_owned(),
+            member => format!("{UNPACKING}-{member}"),
+        };
+        self.machine.paths.state.join("image").join(name)
     }
 
     /// Removes what was perhaps not unpacked to its end, and is only a cache; whether it did.
     fn remove_half_unpacked(&self, store: &Store) -> Result<bool, Ending> {
-        let Ok(text) = std::fs::read_to_string(self.unpacking_file()) else {
-            return Ok(false);
-        };
         let mut removed = false;
-        if let Some((pool, image)) = text.trim_end().split_once(' ') {
-            let there = store
-                .unpacked
-                .get(pool)
-                .is_some_and(|images| images.contains(image));
-            if there {
-                self.change(&images::forget_unpacked(image, pool))?;
+        for (on, image) in self.begun_to_unpack() {
+            if store.not_on.iter().any(|(member, _)| *member == on.member) {
+                continue;
+            }
+            let images = store.unpacked.get(&on);
+            if images.is_some_and(|images| images.contains(&image)) {
+                self.change(&images::forget_unpacked(&image, &on))?;
                 removed = true;
             }
+            self.forget_unpacking(&on)?;
         }
-        self.forget_unpacking()?;
         Ok(removed)
+    }
+
+    /// What was begun to be unpacked, and where, of which nobody knows whether it was to its end.
+    fn begun_to_unpack(&self) -> Vec<(Spot, String)> {
+        let Ok(entries) = std::fs::read_dir(self.machine.paths.state.join("image")) else {
+            return Vec::new();
+        };
+        let notes = entries.filter_map(Result::ok).filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name == UNPACKING || name.starts_with(&format!("{UNPACKING}-"))
+        });
+        let read = |path: PathBuf| {
+            let text = std::fs::read_to_string(path).ok()?;
+            let mut words = text.split_whitespace().map(ToOwned::to_owned);
+            let (pool, image) = (words.next()?, words.next()?);
+            let member = words.next().unwrap_or_default();
+            Some((Spot { pool, member }, image))
+        };
+        notes.filter_map(|entry| read(entry.path())).collect()
     }
 
     /// What was replaced goes, if nothing was made from it.
@@ -300,7 +344,7 @@ impl Run<'_> {
         }
     }
 
-    fn look(&self) -> Result<(Server, Store), Ending> {
+    pub(super) fn look(&self) -> Result<(Server, Store), Ending> {
         look(self.machine).map_err(unanswered)
     }
 
@@ -356,6 +400,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether it lies on this host.
+fn is_here(server: &Server, spot: &Spot) -> bool {
+    spot.member.is_empty() || server.here() == Some(&spot.member)
 }
 
 /// Incus answered when this run began, so this is no refusal any more.

@@ -42,6 +42,19 @@ impl Stage {
     }
 }
 
+/// A member of a cluster, and whether launches on it find the image unpacked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OnMember {
+    pub member: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    pub unpacked: bool,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 /// The document: the application's three keys, and more.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -57,6 +70,12 @@ pub struct Progress {
     pub fingerprint: Option<String>,
     /// What the file was checked against.
     pub proof: Option<String>,
+    /// In a cluster: where it was unpacked when this was written, and where not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<OnMember>,
+    /// In a cluster: how many members Incus keeps the file of an image on, as it is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<String>,
     /// Who is at it.
     pub process: Option<u32>,
     pub updated_at: Option<String>,

@@ -4,7 +4,7 @@ use crate::facts::{Backing, Bytes, Server};
 use crate::host::download::{Event, Watch};
 use crate::host::{room, Machine};
 use crate::incus::images;
-use crate::plan::image::{Need, Room};
+use crate::plan::image::{Need, Room, Spot};
 use crate::ui::Fetching;
 
 use super::{HandOver, Reporter};
@@ -83,17 +83,20 @@ impl Watch for Watcher<'_, '_> {
 /// A pool that an image is unpacked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unpacking {
-    pub pool: String,
+    pub on: Spot,
     /// Whether it grows at the cost of the filesystem that Incus lies on.  When that one is full,
     /// a pool in a sparse file breaks for all that live on it.
     pub grows: bool,
 }
 
 impl Unpacking {
-    pub(super) fn on(server: &Server, pool: &str) -> Self {
-        let backing = server.pool(pool).map(|pool| &pool.backing);
+    pub(super) fn on(server: &Server, on: &Spot) -> Self {
+        // Where the file of another member's part lies is not seen from here.
+        let here = on.member.is_empty() || server.here() == Some(&on.member);
+        let pool = server.pool(&on.pool).filter(|_| here);
+        let backing = pool.map(|pool| &pool.backing);
         Self {
-            pool: pool.to_owned(),
+            on: on.clone(),
             grows: matches!(backing, Some(Backing::LoopFile { size, allocated, .. }) if allocated < size),
         }
     }
@@ -114,15 +117,15 @@ pub(super) fn fits(
     if pool.is_some_and(|pool| pool.grows) {
         need.copy = need.copy.saturating_add(need.unpacked);
     }
-    let pool = pool.and_then(|pool| pool_room(machine, &pool.pool));
+    let pool = pool.and_then(|pool| pool_room(machine, &pool.on));
     need.fits(&file, &incus, pool.as_ref())
 }
 
 /// The room on a pool, if the daemon tells.
-fn pool_room(machine: &Machine, pool: &str) -> Option<Room> {
-    let free = images::free_of_pool(machine, pool).ok()?;
+fn pool_room(machine: &Machine, on: &Spot) -> Option<Room> {
+    let free = images::free_of_pool(machine, on).ok()?;
     Some(Room {
-        path: format!("pool {pool}"),
+        path: on.to_string(),
         // No filesystem has this number.
         device: u64::MAX,
         free: Bytes(free),

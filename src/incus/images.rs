@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::commands::{incus, words};
 use super::{ask, read};
-use crate::facts::{root_of, PoolUser, Server};
+use crate::facts::{root_of, Server};
 use crate::host::{CommandError, Machine};
-use crate::plan::image::{projects, Digest, Stored, Target, ALIAS};
+use crate::plan::image::{projects, Digest, Spot, Stored, Target, ALIAS};
 
 const IMAGES: &str = "/1.0/images?recursion=1&all-projects=true";
 /// Marks an image that this program imported, or took the alias from.
@@ -30,8 +30,12 @@ pub struct Store {
     pub targets: Vec<Target>,
     /// The fingerprints of images that instances were made from.
     pub in_use: BTreeSet<String>,
-    /// The usable pools on which launches clone an unpacked image, and the images unpacked there.
-    pub unpacked: BTreeMap<String, BTreeSet<String>>,
+    /// Where launches clone an unpacked image, and the images unpacked there.
+    pub unpacked: BTreeMap<Spot, BTreeSet<String>>,
+    /// Members of the cluster on which nothing can be unpacked, and why.
+    pub not_on: Vec<(String, String)>,
+    /// Of how many members Incus keeps the file of an image on, in a cluster, as it is configured.
+    pub copies: Option<String>,
     /// Scratch instances of runs that were killed.
     pub left_over: Vec<String>,
 }
@@ -58,17 +62,23 @@ impl Store {
             .any(|image| image.project == project && image.fingerprint == fingerprint)
     }
 
-    /// The pools that launches use and that do not have an image unpacked yet.
-    #[must_use]
-    pub fn cold_pools(&self, fingerprint: &str) -> BTreeSet<String> {
-        self.targets
+    /// Where launches need an image unpacked.
+    pub fn spots(&self) -> impl Iterator<Item = (&Spot, &BTreeSet<String>)> {
+        let used = |pool: &String| {
+            let mut targets = self.targets.iter();
+            targets.any(|target| target.pool.as_ref() == Some(pool))
+        };
+        self.unpacked
             .iter()
-            .filter_map(|target| target.pool.clone())
-            .filter(|pool| {
-                self.unpacked
-                    .get(pool)
-                    .is_some_and(|images| !images.contains(fingerprint))
-            })
+            .filter(move |(spot, _)| used(&spot.pool))
+    }
+
+    /// Where launches need an image that is not unpacked there yet.
+    #[must_use]
+    pub fn cold_spots(&self, fingerprint: &str) -> BTreeSet<Spot> {
+        self.spots()
+            .filter(|(_, images)| !images.contains(fingerprint))
+            .map(|(spot, _)| spot.clone())
             .collect()
     }
 }
@@ -100,20 +110,25 @@ pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Resul
     let unpacked = server
         .pools
         .iter()
-        .filter(|pool| pool.status == "Created" && pool.copy_on_write())
-        .map(|pool| {
-            let images = pool.users.iter().filter_map(|user| match user {
-                PoolUser::Image { fingerprint } => Some(fingerprint.clone()),
-                _ => None,
-            });
-            (pool.name.clone(), images.collect())
+        .flat_map(|pool| {
+            let places = server.unpacked_on(pool).into_iter();
+            places.map(|place| {
+                let spot = Spot {
+                    pool: pool.name.clone(),
+                    member: place.member,
+                };
+                (spot, place.images)
+            })
         })
         .collect();
+    let not_on = server.not_launched_on().into_iter();
+    let not_on = not_on.map(|(member, why)| (member.name.clone(), why));
     let left_over = server
         .instances
         .iter()
         .filter(|instance| {
-            instance.scratch.is_some()
+            let maker = instance.scratch.as_deref();
+            maker.is_some_and(|maker| made_here(maker, server.here()))
                 && instance.reference.project == "default"
                 && instance.reference.name.starts_with(SCRATCH)
         })
@@ -128,8 +143,32 @@ pub fn store(machine: &Machine, server: &Server, service_users: &[u32]) -> Resul
             .filter_map(|it| it.record.config.get("volatile.base_image").cloned())
             .collect(),
         unpacked,
+        not_on: not_on.collect(),
+        copies: copies(machine, server)?,
         left_over,
     })
+}
+
+/// Whether a run on this host made it: others have a lock of their own, and may be at work.
+fn made_here(maker: &str, here: Option<&str>) -> bool {
+    let member = maker.split_once('@').map(|(_, member)| member);
+    member.is_none() || member == here
+}
+
+fn copies(machine: &Machine, server: &Server) -> Result<Option<String>> {
+    #[derive(Deserialize, Default)]
+    struct Document {
+        #[serde(default)]
+        config: BTreeMap<String, serde_json::Value>,
+    }
+    if server.cluster.is_none() {
+        return Ok(None);
+    }
+    let document: Document = read::parse(&ask(machine, "/1.0")?, "the server's configuration")?;
+    let set = document.config.get("cluster.images_minimal_replica");
+    let set = set.and_then(|value| value.as_str().map(ToOwned::to_owned));
+    // What Incus takes where nothing is set.
+    Ok(Some(set.unwrap_or_else(|| "3".to_owned())))
 }
 
 /// Reads the images again.
@@ -227,23 +266,35 @@ pub fn delete(fingerprint: &str, project: &str) -> Vec<String> {
     incus(&["image", "delete", fingerprint, "--project", project])
 }
 
-/// Makes an instance that is never started, only to have its image unpacked on a pool.
+/// Makes an instance that is never started, only to have its image unpacked; `here` is the member of
+/// the cluster that this program runs on.
 #[must_use]
-pub fn unpack(image: &Digest, pool: &str) -> (String, Vec<String>) {
+pub fn unpack(image: &Digest, on: &Spot, here: Option<&str>) -> (String, Vec<String>) {
     let process = std::process::id();
     let name = format!("{SCRATCH}{process}");
-    let mark = format!("{SCRATCH_MARK}={process}");
-    let mut argv = incus(&["init", image.as_str(), &name, "--storage", pool]);
+    let maker = here.map_or_else(|| process.to_string(), |here| format!("{process}@{here}"));
+    let mark = format!("{SCRATCH_MARK}={maker}");
+    let mut argv = incus(&["init", image.as_str(), &name, "--storage", &on.pool]);
     argv.extend(words(&["--no-profiles", "--config", &mark]));
     argv.extend(words(&["--project", "default", "--quiet"]));
+    argv.extend(target(on));
     (name, argv)
 }
 
-/// Removes what of an image is unpacked on a pool; the image itself stays.
+fn target(spot: &Spot) -> Vec<String> {
+    match spot.member.as_str() {
+        "" => Vec::new(),
+        member => words(&["--target", member]),
+    }
+}
+
+/// Removes what of an image is unpacked somewhere; the image itself stays.
 #[must_use]
-pub fn forget_unpacked(fingerprint: &str, pool: &str) -> Vec<String> {
+pub fn forget_unpacked(fingerprint: &str, on: &Spot) -> Vec<String> {
     let volume = format!("image/{fingerprint}");
-    incus(&["storage", "volume", "delete", pool, &volume])
+    let mut argv = incus(&["storage", "volume", "delete", &on.pool, &volume]);
+    argv.extend(target(on));
+    argv
 }
 
 #[must_use]
@@ -272,9 +323,12 @@ pub fn visible(machine: &Machine) -> Result<bool, CommandError> {
 ///
 /// # Errors
 /// If the daemon does not answer.
-pub fn free_of_pool(machine: &Machine, pool: &str) -> Result<u64> {
-    let text = ask(machine, &format!("/1.0/storage-pools/{pool}/resources"))
-        .with_context(|| format!("asking how full pool {pool} is"))?;
+pub fn free_of_pool(machine: &Machine, on: &Spot) -> Result<u64> {
+    let mut path = format!("/1.0/storage-pools/{}/resources", on.pool);
+    if !on.member.is_empty() {
+        path = format!("{path}?target={}", on.member);
+    }
+    let text = ask(machine, &path).with_context(|| format!("asking how full {on} is"))?;
     let space = read::space(&text)?;
     Ok(space.total.0.saturating_sub(space.used.0))
 }

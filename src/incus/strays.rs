@@ -28,6 +28,7 @@ pub fn strays(
         .instances
         .iter()
         .filter(|it| it.kind == "container" && it.reference.name.starts_with(STRAY))
+        .filter(|it| server.has_here(it))
         .collect();
     if found.is_empty() {
         return Ok(Vec::new());
@@ -41,6 +42,7 @@ pub fn strays(
         let original = server.instances.iter().find(|other| {
             other.reference != *stray
                 && !other.reference.name.starts_with(STRAY)
+                && server.has_here(other)
                 && uuid.is_some()
                 && other.record.config.get("volatile.uuid") == uuid
         });

@@ -21,7 +21,7 @@ pub use content::{Compression, Entries, EntryKind, Metadata, NotAnImage, MAGIC};
 pub use proof::{digest_in_release, digest_of, signed, BadDigest, Digest, Proof};
 pub use proxy::Proxies;
 pub use room::{Need, Room, RESERVE};
-pub use store::{old_images, Alias, Stored, Target};
+pub use store::{old_images, Alias, Spot, Stored, Target};
 pub use trigger::{is_scratch, newcomers};
 pub use url::{BadUrl, Url};
 pub use window::{zstd_window, FRAME};

@@ -6,6 +6,7 @@ mod as_it_was;
 mod follow;
 mod kept;
 mod leftovers;
+mod members;
 mod obstacles;
 mod old_pool;
 mod outlook;
@@ -16,6 +17,7 @@ pub use along::{foreseen, to_move, with_set_up};
 pub use as_it_was::{as_it_was, notes_of};
 pub use kept::{finish, kept};
 pub use leftovers::{resolve, say, Verdict};
+pub use members::{on_this_member, Deed};
 pub use old_pool::{emptied, may_be_deleted, without};
 pub use outlook::line;
 pub use together::may_be_copied_together;
@@ -42,6 +44,9 @@ pub struct Wanted {
     pub names: Vec<String>,
     pub from: Option<PoolName>,
     pub to: Option<PoolName>,
+    /// All on this member of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     pub thorough: bool,
     /// By Incus's own move.
     pub plain: bool,
@@ -52,17 +57,23 @@ pub struct Wanted {
 /// The containers that are meant: exactly those that were named, or all that copy at a launch.
 ///
 /// # Errors
-/// If a name means none, or several, or was given twice.
+/// If a name means none, or several, or was given twice; or a member that is not this one.
 pub fn selected(server: &Server, wanted: &Wanted) -> Result<Vec<Reference>, Refusal> {
+    members::meant(server, wanted)?;
     if wanted.names.is_empty() {
+        let there = |instance: &Instance| {
+            let member = wanted.member.as_ref();
+            member.is_none_or(|member| instance.location == *member)
+        };
         let all = server.instances.iter().filter(|instance| {
             let pool = instance.pool.as_deref().and_then(|name| server.pool(name));
-            is_own(instance)
-                && match (&wanted.from, pool) {
-                    (Some(from), Some(pool)) => pool.name == from.as_str(),
-                    (None, Some(pool)) => !pool.copy_on_write(),
-                    (_, None) => false,
-                }
+            let meant = || match (&wanted.from, pool) {
+                (Some(from), Some(pool)) => pool.name == from.as_str(),
+                (None, Some(pool)) => !pool.copy_on_write(),
+                (_, None) => false,
+            };
+            // What is on a member that does not answer could be one of them.
+            there(instance) && (instance.untold() || is_own(instance) && meant())
         });
         return Ok(all.map(|instance| instance.reference.clone()).collect());
     }
@@ -128,16 +139,18 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
             ["start it, or let this do it: taos-setup"],
         ));
     };
-    if server.clustered {
-        return Err(Refusal::new(
-            "this server is a member of a cluster; taos-setup does not migrate there yet",
-            ["by hand: incus move NAME --storage POOL, on the member that it is on"],
-        ));
-    }
+    members::takes_instances(server)?;
     let mut planner = Planner::new(facts);
     let to = target(server, wanted);
     match server.pool(&to) {
-        Some(pool) => usable(pool)?,
+        Some(pool) => usable(server, pool)?,
+        // It is made on all members, or on none.
+        None if server.clustered => {
+            return Err(Refusal::new(
+                format!("there is no storage pool {to} that containers could be moved to"),
+                ["make it on all members of the cluster first: taos-setup --beside"],
+            ))
+        }
         None => planner.make_pool(&to)?,
     }
     let there = foreseen(&planner.facts, &[]);
@@ -224,8 +237,12 @@ impl Planner {
 
 /// What follows for profiles: one whose root disk nobody takes any more once these are moved is
 /// pointed to the new pool, and who has the very same root disk of its own takes it from there again.
+/// Nothing as long as it is not known of each instance where it takes its root disk from.
 fn profiles(server: &Server, moved: &[Migration]) -> Vec<Step> {
     let mut steps = Vec::new();
+    if server.instances.iter().any(Instance::untold) {
+        return steps;
+    }
     let clones = |pool: &str| server.pool(pool).is_none_or(Pool::copy_on_write);
     for profile in &server.profiles {
         let Some((device, keys)) = root_of(&profile.devices) else {
@@ -282,11 +299,21 @@ fn target(server: &Server, wanted: &Wanted) -> String {
         .map_or_else(|| free_pool_name(server), |pool| pool.name.clone())
 }
 
-fn usable(pool: &Pool) -> Result<(), Refusal> {
+fn usable(server: &Server, pool: &Pool) -> Result<(), Refusal> {
     if pool.status != "Created" {
         return Err(Refusal::new(
             format!("storage pool {} is {}", pool.name, pool.status),
             ["repair it, or name another: --to POOL"],
+        ));
+    }
+    let part = server.here().and_then(|here| pool.part(here));
+    if let Some(part) = part.filter(|part| part.status != "Created") {
+        return Err(Refusal::new(
+            format!(
+                "storage pool {} is {} on this member, {}",
+                pool.name, part.status, part.member
+            ),
+            ["let the set-up complete it: taos-setup; or name another: --to POOL"],
         ));
     }
     if !looked_into(&pool.driver) {
@@ -347,6 +374,7 @@ fn migration(
         name: name.clone(),
         from: pool.name.clone(),
         to: to.to_owned(),
+        member: instance.location.clone(),
         copy: free_name(server, name, "copy"),
         kept: free_name(server, name, "kept"),
         was: record.clone(),

@@ -9,11 +9,11 @@ mod unfinished;
 use anyhow::{bail, Result};
 
 use super::{Manner, Setup};
-use crate::facts::{Facts, Incus, Reference, Server};
+use crate::facts::{Facts, Incus, Instance, Reference, Server};
 use crate::host::Machine;
 use crate::incus;
 use crate::journal::{self, Lock};
-use crate::plan::migrate::{self as plans, Wanted};
+use crate::plan::migrate::{self as plans, Deed, Wanted};
 use crate::plan::{Approved, Goal, Pins, Plan, PoolName, Refusal};
 use crate::report::{Ending, Moved, Report};
 use crate::step::migration::{Migration, Part};
@@ -126,12 +126,22 @@ impl Setup<'_> {
         if self.migrating.what == Asked::Rollback {
             self.aim_back(server)?;
         }
-        let mut names = plans::selected(server, &self.migrating.wanted)?;
+        let deed = match self.migrating.what {
+            Asked::Rollback => Deed::Rollback,
+            _ => Deed::Move,
+        };
+        let wanted = &self.migrating.wanted;
+        let names = plans::selected(server, wanted)?;
+        let (mut names, elsewhere) = plans::on_this_member(server, wanted, deed, names)?;
         incus::look_at(self.machine, server, &names)?;
         if self.migrating.wanted.names.is_empty() && !self.migrating.all {
+            self.ui.show_notes(&elsewhere);
             if names.is_empty() {
-                self.ui
-                    .say("Nothing to migrate: no container is on a pool that copies.");
+                self.ui.say(if elsewhere.is_empty() {
+                    "Nothing to migrate: no container is on a pool that copies."
+                } else {
+                    "Nothing to migrate on this member: none of its containers is on a pool that copies."
+                });
                 return Ok(None);
             }
             names = self.choose_from(facts, names)?;
@@ -139,7 +149,11 @@ impl Setup<'_> {
         // A yes to these, and to no others.
         let full = |name: &Reference| format!("{}/{}", name.project, name.name);
         self.goal.pins = Pins::Named(names.iter().map(full).collect());
-        Ok(Some(plans::plan(facts, &self.migrating.wanted, &names)?))
+        let mut plan = plans::plan(facts, &self.migrating.wanted, &names)?;
+        if self.migrating.all {
+            plan.notes.extend(elsewhere);
+        }
+        Ok(Some(plan))
     }
 
     /// Lets the person tick containers, each with what moving it takes, or what is in its way.
@@ -232,8 +246,17 @@ impl Setup<'_> {
             }
             names.push(reference);
         }
+        let wanted = &self.migrating.wanted;
+        let mut all = names.clone();
+        if all.is_empty() {
+            all.extend(plans::kept(server).into_iter().map(|(_, of)| of));
+            all.sort();
+            all.dedup();
+        }
+        let (_, elsewhere) = plans::on_this_member(server, wanted, Deed::Finish, all)?;
         let kept: Vec<Reference> = plans::kept(server)
             .iter()
+            .filter(|(it, _)| server.has_here(it))
             .map(|(it, _)| it.reference.clone())
             .collect();
         if names.is_empty() && self.manner.yes && !self.migrating.all && !kept.is_empty() {
@@ -252,6 +275,7 @@ impl Setup<'_> {
         );
         let mut planned = super::earlier::plan_of(steps);
         planned.losses = losses;
+        planned.notes = elsewhere;
         Ok(planned)
     }
 
@@ -266,15 +290,12 @@ impl Setup<'_> {
         for (instance, name) in kept {
             let now = server.instance(&name).map_or_else(
                 || "is NOT THERE".to_owned(),
-                |it| {
-                    let pool = it.pool.as_deref().unwrap_or("no pool");
-                    format!("is {} on {pool}", it.status)
-                },
+                |it| format!("is {} on {}", it.status, place(it)),
             );
-            let pool = instance.pool.as_deref().unwrap_or("no pool");
             self.ui.say(&format!(
-                "{name} {now}; its original is kept as {} on {pool}",
-                instance.reference
+                "{name} {now}; its original is kept as {} on {}",
+                instance.reference,
+                place(instance)
             ));
         }
         let ours = |name: &str| name.starts_with("taos-copy");
@@ -354,6 +375,15 @@ impl Setup<'_> {
             return Ok(Ending::Done);
         }
         Ok(Ending::Migrated(moved))
+    }
+}
+
+/// The pool that an instance is on, and in a cluster the member.
+fn place(instance: &Instance) -> String {
+    let pool = instance.pool.as_deref().unwrap_or("no pool");
+    match instance.location.as_str() {
+        "" => pool.to_owned(),
+        member => format!("{pool} of member {member}"),
     }
 }
 

@@ -59,7 +59,9 @@ impl Setup<'_> {
 fn on_dir(server: &Server) -> Vec<Reference> {
     let mut names = selected(server, &Wanted::default()).unwrap_or_default();
     names.retain(|name| {
-        let instance = server.instance(name).filter(|it| it.kind == "container");
+        let instance = server
+            .instance(name)
+            .filter(|it| it.kind == "container" && server.has_here(it));
         let pool = instance.and_then(|it| server.pool(it.pool.as_deref()?));
         pool.is_some_and(|pool| pool.driver == "dir")
     });

@@ -24,6 +24,8 @@ impl Setup<'_> {
             return Ok((set_up, own));
         };
         let names = plans::to_move(server, &wanted)?;
+        let (names, elsewhere) = plans::on_this_member(server, &wanted, plans::Deed::Move, names)?;
+        set_up.notes.extend(elsewhere);
         incus::look_at(self.machine, server, &names)?;
         let mut both = plans::with_set_up(facts, set_up.clone(), &wanted, &names)?;
         if !both.steps.iter().any(|step| step.migrates().is_some()) {

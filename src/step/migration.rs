@@ -30,6 +30,9 @@ pub struct Migration {
     pub name: Reference,
     pub from: String,
     pub to: String,
+    /// The member of the cluster that it is on, and stays on; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub member: String,
     /// What the copy is called until it gets the container's name.
     pub copy: String,
     /// What the original is called from then on.
@@ -171,31 +174,45 @@ impl Migration {
     }
 
     fn original<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
-        on(server, &self.name, &self.from)
+        self.on(server, &self.name, &self.from)
     }
 
     /// The original under the name it is kept by.
     #[must_use]
     pub fn parked<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
-        on(server, &self.reference(&self.kept), &self.from)
+        self.on(server, &self.reference(&self.kept), &self.from)
     }
 
     /// The copy under a name of its own.
     #[must_use]
     pub fn copied<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
-        on(server, &self.reference(&self.copy), &self.to)
+        self.on(server, &self.reference(&self.copy), &self.to)
     }
 
     /// What is on the new pool under this name.
     #[must_use]
     pub fn copied_as<'a>(&self, server: &'a Server, name: &str) -> Option<&'a Instance> {
-        on(server, &self.reference(name), &self.to)
+        self.on(server, &self.reference(name), &self.to)
     }
 
     /// The copy under the container's name.
     #[must_use]
     pub fn moved<'a>(&self, server: &'a Server) -> Option<&'a Instance> {
-        on(server, &self.name, &self.to)
+        self.on(server, &self.name, &self.to)
+    }
+
+    /// What has this name on this pool; what went to another member of the cluster is nothing that
+    /// this program left.
+    fn on<'a>(&self, server: &'a Server, name: &Reference, pool: &str) -> Option<&'a Instance> {
+        server
+            .instance(name)
+            .filter(|it| it.pool.as_deref() == Some(pool) && self.is_here(it))
+    }
+
+    /// Whether an instance is on the same member of the cluster.
+    #[must_use]
+    pub fn is_here(&self, instance: &Instance) -> bool {
+        self.member.is_empty() || instance.location == self.member
     }
 
     /// Whether an instance is configured as the original was, on this pool.
@@ -264,12 +281,6 @@ fn is_as(instance: &Instance, was: &Record, devices: &Devices) -> bool {
         && record.profiles == was.profiles
         && record.description == was.description
         && lasting(&record.config) == lasting(&was.config)
-}
-
-fn on<'a>(server: &'a Server, name: &Reference, pool: &str) -> Option<&'a Instance> {
-    server
-        .instance(name)
-        .filter(|instance| instance.pool.as_deref() == Some(pool))
 }
 
 fn marked(instance: &Instance, mark: &str) -> bool {
@@ -442,7 +453,7 @@ fn deletable_copy(of: &Migration, server: &Server) -> Result<(), String> {
         return Ok(());
     };
     let original = of.original(server);
-    if copy.pool.as_deref() != Some(&of.to) || !marked(copy, COPY_MARK) {
+    if copy.pool.as_deref() != Some(&of.to) || !of.is_here(copy) || !marked(copy, COPY_MARK) {
         return Err(format!(
             "{} is not the copy that was made of {}",
             of.copy, of.name
@@ -461,6 +472,9 @@ fn deletable_kept(of: &Migration, server: &Server) -> Result<(), String> {
     let Some(kept) = server.instance(&of.reference(&of.kept)) else {
         return Ok(());
     };
+    if !of.is_here(kept) {
+        return Err(format!("{} is on member {}", of.kept, kept.location));
+    }
     if kept.record.config.get(KEPT_MARK) != Some(&of.name.name) || kept.status != "Stopped" {
         return Err(format!(
             "{} is not an original that was kept, or it runs",

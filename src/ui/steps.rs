@@ -45,6 +45,7 @@ impl<'a> Steps<'a> {
             }
             Event::Skipped(step) => self.end(&format!("  ✓ {} (was so already)", step.describe())),
             Event::Failed(step) => self.end(&format!("  ✗ {}", step.describe())),
+            Event::Waiting(why) => self.end(&format!("  … {why}")),
             Event::Back(crate::apply::ASKED) => {}
             Event::Back(why) => {
                 self.end(&format!("  Taking back what was done, because: {why}"));

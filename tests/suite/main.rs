@@ -3,7 +3,10 @@
 
 mod base_image;
 mod cluster;
+mod cluster_image;
+mod cluster_migrate;
 mod crash;
+mod fleet;
 mod found;
 mod harness;
 mod image;

@@ -761,12 +761,16 @@ _taos__setup() {
             return 0
             ;;
         taos__subcmd__setup__subcmd__migrate)
-            opts="-y -n -q -v -h --all --from --to --verify --strategy --delete-originals --after --status --rollback --as-it-was --finish --delete-old-pool --rescue --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
+            opts="-y -n -q -v -h --all --member --from --to --verify --strategy --delete-originals --after --status --rollback --as-it-was --finish --delete-old-pool --rescue --yes --dry-run --json --quiet --verbose --pin --accept --timeout --image-url --image-file --image-sha256 --image-key --insecure-no-digest --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --member)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

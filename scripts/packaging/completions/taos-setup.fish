@@ -91,6 +91,7 @@ complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -s q -l quie
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -s v -l verbose -d 'Show commands, in the plan and as they are run'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -l insecure-no-digest -d 'Take it with no digest at all to check it against'
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand undo" -s h -l help -d 'Print help'
+complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l member -d 'All such containers on this member of a cluster, which has to be the one that this runs on' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l from -d 'Only from this pool' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l to -d 'To this pool; it is made where it is not there [default: the one launches use, or taos]' -r
 complete -c taos-setup -n "__fish_taos_setup_using_subcommand migrate" -l verify -d 'Read every byte again while it is stopped, not only of files that changed' -r -f -a "changed\t''

@@ -106,6 +106,7 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (migrate)
 _arguments "${_arguments_options[@]}" : \
+'(--all --status --rollback --finish --rescue)--member=[All such containers on this member of a cluster, which has to be the one that this runs on]:MEMBER:_default' \
 '--from=[Only from this pool]:POOL:_default' \
 '--to=[To this pool; it is made where it is not there \[default\: the one launches use, or taos\]]:POOL:_default' \
 '--verify=[Read every byte again while it is stopped, not only of files that changed]:HOW:(changed full)' \

@@ -129,7 +129,11 @@ fn create(of: &Migration, source: Value) -> Vec<String> {
         "config": copy_config(),
         "description": of.was.description,
     });
-    let path = format!("/1.0/instances?project={}", of.name.project);
+    let mut path = format!("/1.0/instances?project={}", of.name.project);
+    if !of.member.is_empty() {
+        // Else the cluster makes it wherever it likes.
+        path = format!("{path}&target={}", of.member);
+    }
     let data = document.to_string();
     words(&["query", "--wait", "-X", "POST", "-d", &data, &path])
 }

@@ -132,18 +132,42 @@ pub(in crate::incus) fn busy(text: &str) -> Result<Vec<Reference>> {
     struct Operation {
         status_code: u32,
         #[serde(default, deserialize_with = "or_null")]
-        resources: BTreeMap<String, Vec<String>>,
+        resources: BTreeMap<String, Option<Vec<String>>>,
     }
-    let document: BTreeMap<String, Vec<Operation>> = parse(text, "the operations")?;
+    // A cluster's own operations are about nothing, and other members may have none: that is null.
+    let document: BTreeMap<String, Option<Vec<Operation>>> = parse(text, "the operations")?;
     Ok(document
         .into_values()
         .flatten()
+        .flatten()
         // Below 200 an operation is not through.
         .filter(|operation| operation.status_code < 200)
-        .flat_map(|operation| operation.resources.into_values().flatten())
+        .flat_map(|operation| operation.resources.into_values().flatten().flatten())
         .filter_map(|url| match user(&url) {
             PoolUser::Instance { name } => Some(name),
             _ => None,
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_through_keeps_an_instance_busy() {
+        let operation = |code: u32, name: &str| {
+            format!(
+                r#"{{"status_code":{code},"resources":{{"instances":["/1.0/instances/{name}?project=p"]}}}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"type":"sync","metadata":{{"running":[{},{}],"success":null}}}}"#,
+            operation(103, "mary"),
+            operation(200, "naira")
+        );
+        let nothing = r#"{"status_code":103,"resources":{"instances":null}}"#;
+        let text = text.replace("[{", &format!("[{nothing},{{"));
+        assert_eq!(busy(&text).unwrap(), [Reference::new("p", "mary")]);
+    }
 }

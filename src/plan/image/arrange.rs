@@ -37,9 +37,39 @@ impl Planner {
                     detached: mode == Mode::Background,
                 };
                 self.push(step);
+                self.note_members();
             }
         }
         Ok(())
+    }
+
+    /// Says on which members of a cluster it is unpacked, and on which not.
+    fn note_members(&mut self) {
+        let cluster = self.server().cluster.clone().unwrap_or_default();
+        let unable: Vec<(String, String)> = self
+            .server()
+            .not_launched_on()
+            .into_iter()
+            .map(|(member, why)| (member.name.clone(), why))
+            .collect();
+        let able = cluster.members.iter().map(|member| &member.name);
+        let able: Vec<&str> = able
+            .filter(|name| unable.iter().all(|(other, _)| other != *name))
+            .map(String::as_str)
+            .collect();
+        if !able.is_empty() {
+            let able = able.join(", ");
+            self.note(
+                format!("in the cluster the base image is imported once, and unpacked on {able}"),
+                None,
+            );
+        }
+        for (member, why) in unable {
+            self.note(
+                format!("the base image is not unpacked on member {member}, which {why}"),
+                Some("once that is over: taos-setup image fetch".into()),
+            );
+        }
     }
 
     /// The mode that is wanted, with its variables; none where all stays as it is.

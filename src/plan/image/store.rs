@@ -1,6 +1,7 @@
 //! What to do with the images that Incus has.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::{Digest, ALIAS};
 
@@ -27,6 +28,24 @@ pub struct Target {
     pub project: String,
     /// The pool that its launches use.
     pub pool: Option<String>,
+}
+
+/// Where an image is unpacked: on a pool, and in a cluster on one member's part of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    pub pool: String,
+    /// Empty outside of a cluster.
+    pub member: String,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {}", self.pool)?;
+        if self.member.is_empty() {
+            return Ok(());
+        }
+        write!(f, " of member {}", self.member)
+    }
 }
 
 /// What has to happen to the alias in a project.

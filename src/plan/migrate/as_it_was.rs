@@ -65,6 +65,7 @@ pub fn as_it_was(
         name: name.clone(),
         from,
         to,
+        member: now.location.clone(),
         copy: kept.reference.name.clone(),
         kept: free_name(server, name, "kept"),
         was: now.record.clone(),

@@ -31,7 +31,8 @@ pub fn finish(facts: &Facts, names: &[Reference]) -> Result<(Vec<Step>, Vec<Loss
         return Ok((steps, losses));
     };
     for (instance, name) in kept(server) {
-        if !names.is_empty() && !names.contains(&name) {
+        // Its files are cleared of their flags before it goes, and those lie on its member.
+        if !server.has_here(instance) || !(names.is_empty() || names.contains(&name)) {
             continue;
         }
         let stands_in = server.instance(&name);
@@ -51,6 +52,7 @@ pub fn finish(facts: &Facts, names: &[Reference]) -> Result<(Vec<Step>, Vec<Loss
             kept: instance.reference.name.clone(),
             from: instance.pool.clone().unwrap_or_default(),
             to: stands_in.and_then(|it| it.pool.clone()).unwrap_or_default(),
+            member: instance.location.clone(),
             copy: String::new(),
             was: instance.record.clone(),
             devices: instance.devices.clone(),

@@ -210,6 +210,7 @@ fn migration(
         name: name.clone(),
         from: model.pool.clone().unwrap_or_default(),
         to: stray.pool.clone().unwrap_or_default(),
+        member: stray.location.clone(),
         copy: stray.reference.name.clone(),
         kept,
         was,

@@ -33,6 +33,15 @@ pub fn may_be_deleted(facts: &Facts, name: &str, gone: &[Reference]) -> Result<S
             "see them all with: taos-setup status".into(),
         );
     };
+    if server.clustered {
+        return refuse(
+            format!(
+                "in a cluster taos-setup deletes no pool: what lies in the folders of {name} on the \
+                 other members cannot be seen from here"
+            ),
+            format!("by hand, once nothing is in them on any member: incus storage delete {name}"),
+        );
+    }
     let place = match &pool.backing {
         Backing::Directory { path } if pool.driver == "dir" => path.clone(),
         _ => {

@@ -4,6 +4,7 @@ use crate::plan::samples::{reference, Sample};
 use crate::plan::{Pins, Yes};
 use crate::step::migration::Part;
 
+mod cluster;
 mod lost;
 mod old_pool;
 mod set_up;
@@ -221,7 +222,6 @@ fn what_stands_in_the_way_is_said_and_refuses_the_call() {
             }),
             "move-of-17",
         ),
-        (Box::new(|it| it.clustered = true), "cluster"),
         (
             Box::new(|it| it.pools[1].status = "Unavailable".into()),
             "Unavailable",

@@ -1,7 +1,10 @@
 //! When the base image is fetched: what is planned for it.
 
 use super::{decide, plan, Goal, Sample};
-use crate::facts::{Arrangement, Config, Facts, Image, Incus, Mode, PoolUser, Reference, ALIAS};
+use crate::facts::{
+    Arrangement, Cluster, Config, Facts, Image, Incus, Member, Mode, PoolPart, PoolUser, Reference,
+    ALIAS,
+};
 use crate::plan::{backwards, ImageGoal};
 use crate::step::Step;
 
@@ -264,4 +267,35 @@ fn nobody_sees_a_proxys_password() {
     let shown = serde_json::to_string(&steps[0].without_secrets()).expect("a document");
     assert!(!shown.contains("secret"), "{shown}");
     assert!(shown.contains("https://example.org/x"), "{shown}");
+}
+
+#[test]
+fn in_a_cluster_each_member_that_can_launch_unpacks_it() {
+    let mut facts = set_up();
+    let Incus::Answering(server) = &mut facts.incus else {
+        unreachable!();
+    };
+    let member = |name: &str, status: &str| Member {
+        name: name.into(),
+        status: status.into(),
+        ..Member::default()
+    };
+    server.cluster = Some(Cluster {
+        here: "m1".into(),
+        members: vec![member("m1", "Online"), member("m2", "Evacuated")],
+    });
+    for pool in &mut server.pools {
+        let part = |member: &str| PoolPart {
+            member: member.into(),
+            status: "Created".into(),
+            ..PoolPart::default()
+        };
+        pool.parts = vec![part("m1"), part("m2")];
+    }
+    let plan = plan(&facts, &goal(Some(Mode::Now))).unwrap();
+    assert!(plan.steps.iter().any(Step::fetches));
+    let said: Vec<&str> = plan.notes.iter().map(|note| note.what.as_str()).collect();
+    let said = said.join("; ");
+    assert!(said.contains("imported once, and unpacked on m1"), "{said}");
+    assert!(said.contains("member m2, which is evacuated"), "{said}");
 }

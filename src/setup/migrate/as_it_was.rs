@@ -6,7 +6,7 @@ use super::super::Setup;
 use crate::facts::{Facts, Incus, Instance, Reference};
 use crate::incus;
 use crate::journal::{self, End, Record};
-use crate::plan::migrate as plans;
+use crate::plan::migrate::{self as plans, Deed};
 use crate::plan::{Note, Pins, Plan, Refusal};
 use crate::step::migration::{Migration, Part};
 use crate::step::Step;
@@ -16,7 +16,9 @@ impl Setup<'_> {
         let Incus::Answering(server) = &mut facts.incus else {
             bail!("the Incus daemon does not answer");
         };
-        let names = plans::selected(server, &self.migrating.wanted)?;
+        let wanted = &self.migrating.wanted;
+        let names = plans::selected(server, wanted)?;
+        let (names, _) = plans::on_this_member(server, wanted, Deed::Return, names)?;
         if self.migrating.wanted.names.is_empty() {
             bail!(Refusal::new(
                 "which containers are to go back?",
@@ -33,7 +35,7 @@ impl Setup<'_> {
             let pool = server.instance(name).and_then(|it| it.pool.clone());
             let kept: Vec<&Instance> = plans::kept(server)
                 .into_iter()
-                .filter(|(it, of)| of == name && it.pool != pool)
+                .filter(|(it, of)| of == name && it.pool != pool && server.has_here(it))
                 .map(|(it, _)| it)
                 .collect();
             let [kept] = kept[..] else {

@@ -50,7 +50,7 @@ impl Setup<'_> {
                 return Ok(Some(stuck));
             }
         }
-        let mut facts = self.look()?;
+        let mut facts = self.look_patiently()?;
         let (writer, progress) = match copied.take() {
             Some(Ok(())) => self.go_on_with(lock, run)?,
             _ => (

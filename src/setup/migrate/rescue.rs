@@ -11,7 +11,7 @@ use crate::journal;
 use crate::plan::migrate::{self as plans, Verdict};
 use crate::plan::{Pins, Plan, Refusal};
 use crate::report::Ending;
-use crate::step::migration::{Migration, Part};
+use crate::step::migration::{Migration, Part, STRAY};
 use crate::step::Step;
 
 impl Setup<'_> {
@@ -64,6 +64,17 @@ impl Setup<'_> {
             let note = plans::say(&stray, &verdict);
             let hint = note.hint.map_or(String::new(), |hint| format!(". {hint}"));
             self.ui.say(&format!("{}{hint}", note.what));
+        }
+        let elsewhere = server.instances.iter().filter(|it| {
+            it.reference.name.starts_with(STRAY) && !server.has_here(it) && it.kind == "container"
+        });
+        for stray in elsewhere {
+            let member = &stray.location;
+            self.ui.say(&format!(
+                "{} is on member {member}, left by a move that was cut short. To see what it is, on \
+                 {member}: taos-setup migrate --status",
+                stray.reference
+            ));
         }
         Ok(())
     }
@@ -149,6 +160,16 @@ fn chosen<'a>(
         };
         let reference = plans::one(server, name)?;
         let stray = strays.iter().find(|it| it.stray == reference);
+        let elsewhere = server
+            .instance(&reference)
+            .filter(|it| !server.has_here(it));
+        if let Some(elsewhere) = elsewhere {
+            let member = &elsewhere.location;
+            return Err(Refusal::new(
+                format!("{reference} is on member {member}, and its files can be read only there"),
+                [format!("on {member}: taos-setup migrate --rescue {text}")],
+            ));
+        }
         let Some(stray) = stray else {
             return Err(Refusal::new(
                 format!("{reference} is not what a move left: that is called move-of-…"),

@@ -41,16 +41,16 @@ impl Setup<'_> {
         record: &Record,
         of: &Migration,
     ) -> Result<Option<Ending>> {
-        let mut facts = self.look()?;
+        let mut facts = self.look_patiently()?;
         if facts.server().is_none() {
             // It may have died with the run.
             if let Some(ending) = self.wake(&facts)? {
                 return Ok(Some(ending));
             }
-            facts = self.look()?;
+            facts = self.look_patiently()?;
         }
         if of.plain && self.wait_for_the_daemon(of)? {
-            facts = self.look()?;
+            facts = self.look_patiently()?;
         }
         if let Some(server) = facts.server() {
             let renamed = complete_renames(self.machine, server, of)?;
@@ -60,7 +60,7 @@ impl Setup<'_> {
                 ));
             }
             if !renamed.is_empty() {
-                facts = self.look()?;
+                facts = self.look_patiently()?;
             }
         }
         let lives = facts

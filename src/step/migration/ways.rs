@@ -90,6 +90,7 @@ impl Migration {
         let uuid = self.was.config.get("volatile.uuid");
         server.instances.iter().find(|instance| {
             instance.reference.project == self.name.project
+                && self.is_here(instance)
                 && instance.reference.name.starts_with(STRAY)
                 && uuid.is_some()
                 && instance.record.config.get("volatile.uuid") == uuid
