@@ -29,7 +29,7 @@ at_most() { if [ "$3" -le "$2" ]; then green "$1: $3"; else red "$1" "$3 is more
 # shown WORDS TEXT: TEXT was to be seen on the terminal of the last `typed`.
 shown() { if [[ $screen == *"$2"* ]]; then green "$1"; else red "$1" "not on the terminal: $2"; fi; }
 
-# soon WORDS SECONDS COMMAND: it succeeds within that time, asked once a second or so.
+# soon WORDS SECONDS COMMAND: it succeeds within that time, asked every three seconds.
 soon() {
     local until=$((SECONDS + $2)) begun=$SECONDS
     printf '%s # until: %s\n' "$(date +%T)" "$3" >&3
@@ -38,7 +38,7 @@ soon() {
             vm "$3" >/dev/null || true
             red "$1" "not within $2 s"
         fi
-        sleep 1
+        sleep 3
     done
     waited=$((SECONDS - begun))
     green "$1 (after $waited s)"

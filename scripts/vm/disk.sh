@@ -7,7 +7,7 @@
 #   trixie          Debian 13 as one has it that was just installed: systemd, sudo, ssh, curl; no Incus
 #   trixie-incus    with incus-base, btrfs-progs and dnsmasq-base, for scenarios that are not about installing them
 #   trixie-btrfs    the same, its root on btrfs
-#   trixie-zfs      ZFS (built for its kernel, which takes minutes), Incus, and no btrfs-progs
+#   trixie-zfs      ZFS (built for its kernel, which takes minutes), Incus, and no btrfs: neither its tools nor the module
 #   trixie-arm64    the first one for arm64; needs qemu-aarch64-static
 #   bookworm        Debian 12 with its backports named as its users have them: not at all
 #
@@ -79,6 +79,8 @@ add_zfs() { # add_zfs TREE
         chroot "$1" apt-get -qq update
         chroot "$1" apt-get -qq -y install --no-install-recommends "linux-headers-$3" dkms gcc make libc6-dev
         chroot "$1" apt-get -qq -y install --no-install-recommends zfs-dkms zfsutils-linux
+        find "$1/lib/modules" -path "*/btrfs/*" -delete
+        chroot "$1" depmod "$3"
         rm "$1/usr/sbin/policy-rc.d"
     ' bash "$1" "$work" "$kernel" >&2
     [ -n "$(find "$1/lib/modules" -name 'zfs.ko*')" ] || die "ZFS was not built for $kernel."

@@ -48,14 +48,18 @@ plain_incus() {
     see "Incus is set up with a dir pool" "incus admin init --auto --storage-backend dir && incus profile show default | grep -q 'pool: default'"
 }
 
+# How far the service is, asked of files only: a call of Incus's client takes the processor away from it where that is emulated.
+going_on='systemctl is-active --quiet taos-setup-image.service'
+in_place='grep -q "\"status\": *\"done\"" /var/lib/taos-setup-image/status.json'
+
 # An image for containers that are no agents. Packed in another way, so that Incus takes it for another image.
 import_small_image() {
     see "an image for containers is there" "zcat /srv/image/taos-openclaw-base-linux-$(image_arch "$disk").tar.gz >/srv/small.tar && incus image import /srv/small.tar --alias small >/dev/null && rm /srv/small.tar"
 }
 
-# The next call of incus that matches is held there, and the test told: see inside/bell. It is gone when the machine goes down.
+# The next call of incus that matches is held there, and the test told: see inside/bell.sh. It is gone when the machine goes down.
 hold() { # hold before|SECONDS PATTERN
-    vm "test -x /usr/local/sbin/incus" >/dev/null || put "$VM/inside/bell" /usr/local/sbin/incus
+    vm "test -x /usr/local/sbin/incus" >/dev/null || put "$VM/inside/bell.sh" /usr/local/sbin/incus
     vm "echo '$1 $2' >/run/bell; sync" >/dev/null
 }
 

@@ -25,10 +25,10 @@ END
 
     stage "a reboot in the middle"
     reboot_machine
-    see_not "the image is not through yet" "taos-setup image status --json | grep -q '\"done\"'"
+    see_not "the image is not through yet" "$in_place"
     watch_alias
-    soon "it goes on after the reboot" 120 "systemctl is-active --quiet taos-setup-image.service || taos-setup image ensure"
-    soon "the image is in place" 600 "taos-setup image ensure"
+    soon "it goes on after the reboot" 120 "$going_on || $in_place"
+    soon "the image is in place" 600 "$in_place"
     note "in place $waited s after the reboot"
     resumed_where_it_was
     alias_was_last
@@ -51,7 +51,7 @@ while true; do
     [ -z "$(incus image list --format=csv -c f taos-openclaw-base)" ] || alias=yes
     [ -z "$(incus storage volume list default type=image --format=csv -c n)" ] || unpacked=yes
     echo "alias:$alias unpacked:$unpacked"
-    sleep 0.5
+    sleep 3
 done
 END
 systemd-run --quiet --unit watch --property=StandardOutput=file:/srv/watched bash /srv/watch'

@@ -29,9 +29,9 @@ END
 
     stage "the first deploy"
     see "it goes on by the build path" "incus launch small taos-agent-x </dev/null"
-    soon "the first deploy starts the fetch" 60 "systemctl is-active --quiet taos-setup-image.service || taos-setup image ensure"
+    soon "the first deploy starts the fetch" 60 "$going_on || $in_place"
     see "it runs meanwhile" "incus list -f csv -c ns taos-agent-x | grep -q RUNNING"
-    soon "the image is in place" 600 "taos-setup image ensure"
+    soon "the image is in place" 600 "$in_place"
     note "in place $waited s after the first deploy"
     see "the agent was not disturbed" "incus list -f csv -c ns taos-agent-x | grep -q RUNNING"
     soon "the service has ended" 60 "! systemctl is-active --quiet taos-setup-image.service"
