@@ -91,7 +91,7 @@ play() { # play SCENARIO[:WAY]: adds a line to the table
     rm -f "$log" "$log".*
     say "$1 … (log: $log)"
     # shellcheck disable=SC2094 # it only takes the name
-    timeout --signal=TERM --kill-after=30 "$BOUND" "$VM/play.sh" "$1" "$log" >"$log" 2>&1 </dev/null || status=$?
+    timeout --signal=TERM --kill-after=30 "$BOUND" "$VM/play.sh" "$1" "$log" >>"$log" 2>&1 </dev/null || status=$?
     seen=$(paste -sd '~' "$log.notes" 2>/dev/null | sed 's/~/; /g' || true)
     result=$(judge "$1" "$status" "$log")
     [ "$status" -eq 0 ] || seen=$(cat "$log.red" 2>/dev/null || tail -n 1 "$log")

@@ -78,7 +78,7 @@ monitor() { # monitor COMMAND...: returns when it is done
 start_machine() { # start_machine [OPTIONS OF QEMU...]
     port=$(free_port)
     rm -f "$run/monitor"
-    nice "$(emulator)" -accel "$accel" "${board[@]}" -smp "$CPUS" -m "$MEMORY" \
+    nice -n 5 "$(emulator)" -accel "$accel" "${board[@]}" -smp "$CPUS" -m "$MEMORY" \
         -nodefaults -no-user-config -display none -monitor "unix:$run/monitor,server=on,wait=off" \
         -serial "file:$run/console.new" -kernel "$CACHE/$disk.kernel" -initrd "$CACHE/$disk.initrd" \
         -append "root=LABEL=root rw console=$serial,115200 mitigations=off" \
