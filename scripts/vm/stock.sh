@@ -54,7 +54,7 @@ in_place='grep -q "\"status\": *\"done\"" /var/lib/taos-setup-image/status.json'
 
 # An image for containers that are no agents. Packed in another way, so that Incus takes it for another image.
 import_small_image() {
-    see "an image for containers is there" "zcat /srv/image/taos-openclaw-base-linux-$(image_arch "$disk").tar.gz >/srv/small.tar && incus image import /srv/small.tar --alias small >/dev/null && rm /srv/small.tar"
+    see "an image for containers is there" "zstd -qdc /srv/image/taos-openclaw-base-linux-$(image_arch "$disk").tar.gz >/srv/small.tar && incus image import /srv/small.tar --alias small >/dev/null && rm /srv/small.tar"
 }
 
 # The next call of incus that matches is held there, and the test told: see inside/bell.sh. It is gone when the machine goes down.
