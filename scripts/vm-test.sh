@@ -25,7 +25,7 @@ set -euo pipefail
 readonly BOUND=${TAOS_VM_BOUND:-1200} # seconds for a scenario
 
 # In the order in which they are played.
-readonly SCENARIOS=(fresh piped lazy background service-user existing power-cut host-full zfs btrfs-root arm64 bookworm)
+readonly SCENARIOS=(fresh piped lazy background service-user existing power-cut power-cut-move host-full zfs btrfs-root arm64 bookworm)
 
 about() { sed -n "s/^# $2: *//p" "$VM/scenarios/$1.sh"; }
 

@@ -72,3 +72,6 @@ cut_power_at_the_bell() { # cut_power_at_the_bell SECONDS
     grep -a 'the bell rings' "$run/console.new" >&3
     cut_power
 }
+
+# A connection that ends does not end it; what it says goes to the disk with the rest, or not.
+run_in_background() { vm "setsid -f sudo $1 >/srv/said 2>&1 </dev/null"; }
