@@ -12,6 +12,19 @@ play() {
     if broken reader; then vm "sed -i 's|^find_program() {.*|&\n    cat >/dev/null|' /srv/release/install.sh"; fi
     if broken asks; then yes=''; fi
 
+    stage "from a pipe, at a terminal: it asks there"
+    answered=0
+    typed user "curl -fsSL $FAST/release/install.sh | sudo TAOS_SETUP_RELEASE=$FAST/release bash -s -- --size 4GiB --image off" <<END || answered=$?
+# 240
+? Go ahead?
+> explain
+? undo:
+? Go ahead?
+> no
+END
+    equal "it hears the answers: declined" 3 "$answered"
+    see_not "nothing was changed" "incus storage list -f csv | grep ."
+
     stage "from a pipe, without a terminal"
     vm "cat >/srv/piped <<'END'
 curl -fsSL $FAST/release/install.sh >/tmp/install.sh
