@@ -15,6 +15,7 @@
 # TAOS_VM_RELEASE=DIR   a release that is there already; default: one is built with scripts/release.sh if the source has changed
 # TAOS_VM_MIRROR=URL    where Debian's packages come from; default: as this machine's own sources have it
 # TAOS_VM_ACCEL=kvm|tcg how machines are emulated; default: with KVM where that works. TAOS_VM_CPUS=2, TAOS_VM_MEMORY=3072 (MiB)
+# TAOS_VM_BOUND=1200    seconds for a scenario: more only where machines are emulated and the processor is busy with other things
 # TAOS_VM_KEEP=1        keep what a machine wrote
 #
 # Needs qemu, mmdebstrap, e2fsprogs, openssh-client, python3, and root to build disks and images.
@@ -107,7 +108,7 @@ judge() { # judge SCENARIO[:WAY] STATUS LOG
     0:*) echo 'GREEN ALTHOUGH BROKEN' ;;
     1:) echo RED ;;
     1:*) if [ "$(cat "$3.red" 2>/dev/null)" = "$meant" ]; then echo 'red, as it must be'; else echo 'RED BY ANOTHER CHECK'; fi ;;
-    124:* | 137:*) echo 'RED: 20 MINUTES ARE OVER' ;;
+    124:* | 137:*) echo 'RED: TIME IS UP' ;;
     *) echo 'NOT PLAYED' ;;
     esac
 }

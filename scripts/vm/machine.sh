@@ -56,8 +56,16 @@ new_machine() {
     else
         qemu-img create -q -f qcow2 -b "$CACHE/$disk.raw" -F raw "$run/disk.qcow2"
         start_machine
+        incus_awake
         remember "$booted"
     fi
+    incus_awake
+}
+
+# Where machines are emulated, the daemon takes longer to start than the program waits for an answer (30 s, see --timeout). Scenarios
+# that are not about that begin when it is there.
+incus_awake() {
+    if vm_quiet 'command -v incus' >/dev/null; then vm 'incus admin waitready --timeout 300' >/dev/null; fi
 }
 
 # Keeps the machine as it is now, just booted, with its memory: booting it takes minutes where it is emulated, and every scenario
@@ -78,7 +86,7 @@ monitor() { # monitor COMMAND...: returns when it is done
 start_machine() { # start_machine [OPTIONS OF QEMU...]
     port=$(free_port)
     rm -f "$run/monitor"
-    nice -n 5 "$(emulator)" -accel "$accel" "${board[@]}" -smp "$CPUS" -m "$MEMORY" \
+    nice -n 2 "$(emulator)" -accel "$accel" "${board[@]}" -smp "$CPUS" -m "$MEMORY" \
         -nodefaults -no-user-config -display none -monitor "unix:$run/monitor,server=on,wait=off" \
         -serial "file:$run/console.new" -kernel "$CACHE/$disk.kernel" -initrd "$CACHE/$disk.initrd" \
         -append "root=LABEL=root rw console=$serial,115200 mitigations=off" \

@@ -49,6 +49,7 @@ after_a_reboot() { # after_a_reboot CONTAINER: sets `lost`
     vm 'rm -f /filler; sync -f /' >/dev/null
     cut_power
     start_machine
+    incus_awake
     soon "$1 runs again" 240 "incus list -f csv -c ns | grep -qx $1,RUNNING"
     vm_quiet "incus exec $1 -- sh -c 'cd /root && md5sum file-*' </dev/null" >"$run/there" || true
     lost=$(grep -vcFf "$run/there" "$run/acknowledged" || true)

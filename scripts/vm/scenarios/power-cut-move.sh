@@ -16,6 +16,7 @@ play() {
     run_in_background "taos-setup --yes migrate mary --to default"
     cut_power_at_the_bell 240
     start_machine
+    incus_awake
     if broken no-lost-data; then vm 'incus exec mary -- truncate -s 0 /root/data </dev/null'; fi
     vm 'incus list -f csv -c nsb' >/dev/null
     see "one run puts it right again" "sudo taos-setup --yes --image off"
@@ -27,6 +28,7 @@ play() {
     run_in_background "taos-setup --yes migrate mary --to default"
     cut_power_at_the_bell 400
     start_machine
+    incus_awake
     equal "mary is nowhere" "taos-copy-mary taos-kept-mary" "$(vm_quiet 'echo $(incus list -f csv -c n | sort)')"
     if broken no-journal; then vm 'rm /var/lib/taos-setup/*.jsonl'; fi
     vm 'sudo taos-setup --yes --image off' >/dev/null || say "  (exit code $?)"

@@ -14,6 +14,7 @@ play() {
     run_in_background "taos-setup --yes --size 4GiB --image off"
     cut_power_at_the_bell 120
     start_machine
+    incus_awake
     broken no-run || see "one run puts it right" "sudo taos-setup --yes --size 4GiB --image off"
     see "launches are clones" "taos-setup status | grep -q 'ready: launches clone on pool default (btrfs)'"
     equal "there is one pool in one file" "default 1 1" "$(vm_quiet 'echo $(incus storage list -f csv -c n) $(ls /var/lib/incus/disks | wc -l) $(losetup --list --noheadings | wc -l)')"
@@ -23,6 +24,7 @@ play() {
     run_in_background "taos-setup --yes image fetch --image-url $image"
     cut_power_at_the_bell 300
     start_machine
+    incus_awake
     see_not "there is no alias" "incus image list --format=csv -c f taos-openclaw-base | grep ."
     see "one run puts it right once more" "sudo taos-setup --yes image fetch --image-url $image"
     see "a launch works" "incus launch taos-openclaw-base taos-agent-x </dev/null"
