@@ -60,6 +60,8 @@ new_machine() {
         remember "$booted"
     fi
     incus_awake
+    # It is started with an initrd that lies outside of it; to make another one after each package takes an emulated machine minutes.
+    vm 'sed -i s/^update_initramfs=.*/update_initramfs=no/ /etc/initramfs-tools/update-initramfs.conf' >/dev/null
 }
 
 # Where machines are emulated, the daemon takes longer to start than the program waits for an answer (30 s, see --timeout). Scenarios
