@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # called by play.sh; the machine expands
-# shows: curl | sudo bash -s -- --yes: the whole script runs, a package is installed on the way, nobody asks, and nobody reads the pipe
+# shows: curl | sudo bash hears its answers at the terminal; with -s -- --yes the whole script runs, installs a package, and nobody reads the pipe
 # disk: trixie-incus
 # broken: reader | what stands behind the script in the pipe is still there | the script gets a line that reads standard input
 # broken: asks | it ends with 0 | --yes is left out
