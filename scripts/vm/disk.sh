@@ -54,7 +54,8 @@ make_tree() { # make_tree NAME TREE
     sources "$suite" "$components" >"$work/sources"
     key=$(key)
     export work key name=$1
-    nice mmdebstrap --quiet --mode=root --architectures="$(debian_arch "$1")" --variant=important \
+    # What it mounts goes when it ends, however it ends.
+    nice unshare --mount mmdebstrap --quiet --mode=root --architectures="$(debian_arch "$1")" --variant=important \
         --include="$(packages "$1")" --aptopt='Acquire::Languages "none"' \
         --customize-hook="$VM/furnish.sh" \
         "$suite" "$2" "$work/sources" >&2
