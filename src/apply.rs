@@ -25,7 +25,7 @@ mod remains;
 pub use measure::measure;
 pub use migrate::{complete_renames, STAYS_UP};
 use perform::perform;
-pub use perform::{commands, start};
+pub use perform::{commands, start, wait_until_ready};
 
 /// What is being done, for whoever watches.
 #[derive(Debug, Clone, Copy)]

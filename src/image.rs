@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use anyhow::{bail, Context as _, Result};
 
+use crate::apply::wait_until_ready;
 use crate::facts::{Bytes, Facts, Incus, Server};
 use crate::host::download::{self, Client, Patience, Trouble};
-use crate::host::{room, service, Machine};
+use crate::host::{room, service, CommandError, Machine};
 use crate::incus::images::{self, Store};
 use crate::incus::upload::Held;
 use crate::journal::{Lock, NotLocked};
@@ -207,7 +208,7 @@ struct Proven {
 
 impl Run<'_> {
     fn fetch(&mut self) -> Result<Ending, Ending> {
-        let (server, store) = look(self.machine)?;
+        let (server, store) = first_look(self.machine)?;
         let here = store.ready().map(ToOwned::to_owned);
         if let (Some(here), false) = (&here, self.wanted.refresh) {
             let digest: Digest = here.parse().map_err(|_| odd(here))?;
@@ -454,6 +455,22 @@ fn odd(fingerprint: &str) -> Ending {
         format!("Incus has an image with the fingerprint {fingerprint:?}, which is no digest"),
         "look at it with: incus image list",
     )
+}
+
+/// As [`look`], when a fetch begins: its service is started at boot, and there the daemon of a small
+/// machine may need longer for its first answer than a question may take.
+fn first_look(machine: &Machine) -> Result<(Server, Store)> {
+    let late = |error: &anyhow::Error| {
+        let error = error.downcast_ref::<CommandError>();
+        error.is_some_and(CommandError::timed_out)
+    };
+    match look(machine) {
+        Err(error) if late(&error) => {
+            wait_until_ready(machine).map_err(|_| error)?;
+            look(machine)
+        }
+        looked => looked,
+    }
 }
 
 /// The daemon and its images.

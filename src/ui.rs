@@ -284,6 +284,7 @@ impl Ui {
             if self.signals.stop_asked() {
                 return None;
             }
+            ask_for_terminal(stdin.as_fd());
             let mut descriptors = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
             match poll(&mut descriptors, PollTimeout::from(200u16)) {
                 Ok(0) | Err(nix::errno::Errno::EINTR) => {}
@@ -524,4 +525,16 @@ fn remaining_lines(remaining: &[Step]) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// Where a terminal is lent to others, the kernel stops whoever reads from it, by SIGTTIN, until it is lent to them, and who
+/// lends it sees that it is wanted: so sudo does for what is at the end of a pipe (`curl … | sudo bash`). Waiting for input tells
+/// nobody, and the person would type in vain; so it is said as reading would say it.
+fn ask_for_terminal(terminal: std::os::fd::BorrowedFd<'_>) {
+    use nix::sys::signal::{killpg, Signal};
+    use nix::unistd::{getpgrp, tcgetpgrp};
+    let own = getpgrp();
+    if tcgetpgrp(terminal).is_ok_and(|lent_to| lent_to != own) {
+        let _ = killpg(own, Signal::SIGTTIN);
+    }
 }

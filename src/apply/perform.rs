@@ -215,34 +215,35 @@ fn systemd_commands() -> [Vec<String>; 2] {
 /// # Errors
 /// If it is not, in time.
 pub fn start(machine: &Machine, with: &DaemonStart) -> Result<()> {
-    let wait = {
-        let seconds = machine.bounds.start.as_secs().max(1).to_string();
-        [
-            "incus",
-            "admin",
-            "waitready",
-            "--force-local",
-            "--timeout",
-            &seconds,
-        ]
-        .map(ToOwned::to_owned)
-    };
-    // `waitready` keeps to its own bound; ours is for a client that hangs.
-    let bound = machine.bounds.start + machine.bounds.query;
     match with {
         DaemonStart::Systemd => {
             machine.run(&systemd_commands()[0], machine.bounds.start)?;
-            machine
-                .run(&wait, bound)
-                .context("see why with: journalctl -u incus.service")?;
+            wait_until_ready(machine).context("see why with: journalctl -u incus.service")
         }
         DaemonStart::Program { path } => {
             let log = spawn_daemon(machine, path.as_deref())?;
-            machine
-                .run(&wait, bound)
-                .with_context(|| format!("see why in {}", log.display()))?;
+            wait_until_ready(machine).with_context(|| format!("see why in {}", log.display()))
         }
     }
+}
+
+/// Waits until the daemon that is being started is ready.
+///
+/// # Errors
+/// If it is not, in time.
+pub fn wait_until_ready(machine: &Machine) -> Result<()> {
+    let seconds = machine.bounds.start.as_secs().max(1).to_string();
+    let wait = [
+        "incus",
+        "admin",
+        "waitready",
+        "--force-local",
+        "--timeout",
+        &seconds,
+    ]
+    .map(ToOwned::to_owned);
+    // `waitready` keeps to its own bound; ours is for a client that hangs.
+    machine.run(&wait, machine.bounds.start + machine.bounds.query)?;
     Ok(())
 }
 

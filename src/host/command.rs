@@ -36,6 +36,12 @@ pub enum CommandErrorKind {
 }
 
 impl CommandError {
+    /// Whether it was ended because it took too long.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        matches!(self.kind, CommandErrorKind::TimedOut(_))
+    }
+
     /// What the program itself said, if it ran.
     #[must_use]
     pub fn words(&self) -> &str {

@@ -668,7 +668,13 @@ fn a_file_that_is_here_needs_no_network() {
         "--image-sha256",
         &sum,
     ];
-    host.setup(&args).expect_code(0);
+    // As after a boot: the daemon is there, and needs longer for its first answer than a question may take.
+    let daemon = host.daemon_pid().expect("a daemon");
+    host.sh(&format!(
+        "kill -STOP {daemon}; setsid -f sh -c 'sleep 4; kill -CONT {daemon}' >/dev/null 2>&1"
+    ));
+    let run = host.setup(&[&["--timeout", "2"], &args[..]].concat());
+    run.expect_code(0);
     assert_eq!(seen(&host), sum[..12]);
     assert!(
         host.share().join("base.tar.gz").exists(),

@@ -594,3 +594,24 @@ fn no_package_manager_reads_it_either() {
     let run = with_greedy_commands(&host, &["--yes"]).expect_code(1);
     assert!(run.calls.iter().any(|call| call[0] == "apt-get"), "{run:?}");
 }
+
+/// As sudo runs what is at the end of a pipe: on a terminal of its own, which it has only once it is stopped for wanting it.
+#[test]
+fn a_question_asks_for_a_terminal_that_is_lent_to_others() {
+    let host = Host::with_daemon();
+    let script = host.share().join("behind.sh");
+    let text = format!(
+        "set -m\n{} {} &\nfor i in $(seq 100); do jobs -s | grep -q . && break; sleep 0.2; done\n\
+         jobs -sl\nkill -KILL %1\n",
+        host.program().display(),
+        SMALL.join(" ")
+    );
+    fs::write(&script, text).expect("a script");
+    // Nothing comes over the terminal, not even its end: there would be something to read.
+    let seen = host.sh(&format!(
+        "mkfifo /tmp/silence; script -qec 'bash {}' /dev/null <>/tmp/silence",
+        script.display()
+    ));
+    assert!(seen.contains("Go ahead?"), "{seen}");
+    assert!(seen.contains("Stopped (tty input)"), "{seen}");
+}
