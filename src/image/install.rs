@@ -162,7 +162,13 @@ impl Run<'_> {
             self.unpack(server, image, unpacked, &spot)?;
         }
         for spot in others {
-            match self.unpack(server, image, unpacked, &spot) {
+            let mut tried = self.unpack(server, image, unpacked, &spot);
+            if matches!(tried, Err(Ending::Failed { .. })) {
+                // A member that has just come back may be at work on it, and not be able to tell.
+                self.sweep()?;
+                tried = self.unpack(server, image, unpacked, &spot);
+            }
+            match tried {
                 Err(Ending::Failed { error, .. }) => {
                     self.leave_cold(&spot, &error);
                 }
@@ -358,7 +364,7 @@ impl Run<'_> {
     }
 
     /// The same for what has to be cleared away, also when somebody asked to stop.
-    fn change_anyway(&self, argv: &[String]) -> Result<(), Ending> {
+    pub(super) fn change_anyway(&self, argv: &[String]) -> Result<(), Ending> {
         inherit(self.lock.descriptor(), true);
         let result = self.machine.run(argv, self.machine.bounds.change);
         inherit(self.lock.descriptor(), false);

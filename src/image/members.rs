@@ -1,8 +1,9 @@
 //! The members of a cluster: where the image is unpacked, and where it could not be.
 
+use crate::incus::images;
 use crate::plan::image::Spot;
 
-use super::{OnMember, Run};
+use super::{Ending, OnMember, Run, AGAIN};
 
 impl Run<'_> {
     /// Notes where the image is unpacked now, and says where it is not.
@@ -45,6 +46,23 @@ impl Run<'_> {
         }
         self.reporter.progress.members = members;
         self.reporter.progress.copies = store.copies;
+    }
+
+    /// Removes scratch instances of ours that another member made although the command failed, be it
+    /// a moment later.
+    pub(super) fn sweep(&self) -> Result<(), Ending> {
+        for round in 0..10 {
+            std::thread::sleep(AGAIN);
+            let (_, store) = self.look()?;
+            if store.left_over.is_empty() && round >= 3 {
+                break;
+            }
+            for name in &store.left_over {
+                // What is still being made cannot be deleted yet.
+                let _ = self.change_anyway(&images::delete_scratch(name));
+            }
+        }
+        Ok(())
     }
 
     /// Notes that the image could not be unpacked on another member: what is here is whole all the
