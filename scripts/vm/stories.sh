@@ -12,7 +12,7 @@ install_story() {
     install_typed
     shown "Debian's packages are in the plan" " with apt"
     see "launches are clones" "taos-setup status | grep -q 'ready: launches clone on pool default (btrfs)'"
-    see "pool, bridge and profile are there" "incus storage list -f csv -c nd | grep -qx default,btrfs && incus network show incusbr0 >/dev/null && incus profile device get default eth0 network | grep -qx incusbr0"
+    see "pool, bridge and profile are there" "incus storage list -f csv -c nD | grep -qx default,btrfs && incus network show incusbr0 >/dev/null && incus profile device get default eth0 network | grep -qx incusbr0"
 }
 
 container_story() {

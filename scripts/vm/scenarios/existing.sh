@@ -86,7 +86,7 @@ for name in mary naira stanley; do
     find /var/lib/incus/storage-pools/default/containers/$name/rootfs -xdev \
         ! -path '*/var/log/*' ! -path '*/root/written' ! -path '*/var/lib/systemd/*' ! -path '*/tmp/*' ! -path '*/var/cache/*' -printf '%i %m %U %T@ %p\n' | sort
 done
-incus storage list -f csv -c nd
+incus storage list -f csv -c nD
 incus profile show default | grep -v '^- '
 END
 }
