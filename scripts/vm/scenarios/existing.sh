@@ -84,7 +84,7 @@ for name in mary naira stanley; do
     pid=$(incus query /1.0/instances/$name/state | sed -n 's/.*"pid": \([0-9]*\).*/\1/p' | head -n 1)
     echo "$name $pid $(cut -d' ' -f22 /proc/$pid/stat)"
     find /var/lib/incus/storage-pools/default/containers/$name/rootfs -xdev \
-        ! -path '*/var/log/*' ! -path '*/root/written' ! -path '*/var/lib/systemd/*' ! -path '*/tmp/*' ! -path '*/var/cache/*' -printf '%i %m %U %T@ %p\n' | sort
+        ! -path '*/var/log/*' ! -path '*/root/written' ! -path '*/var/lib/systemd/*' ! -path '*/tmp' ! -path '*/tmp/*' ! -path '*/var/cache/*' -printf '%i %m %U %T@ %p\n' | sort
 done
 incus storage list -f csv -c nD
 incus profile show default | grep -v '^- '
