@@ -29,7 +29,7 @@ if outside; then
 	[ -x "$binary" ] || [ -n "${TAOS_SETUP:-}" ] || cargo build --release --locked --manifest-path "$root/Cargo.toml" >&2
 	TAOS_SETUP=$(readlink -e "$binary") || die "there is no program at $binary"
 	export TAOS_SETUP
-	if wanted image; then needs curl python3; fi
+	if wanted image; then needs curl python3 zstd; fi
 	if wanted launch || wanted image; then
 		BENCH_IMAGE=$(bench_image)
 		export BENCH_IMAGE
@@ -177,6 +177,7 @@ curl_check_and_import() {
 	tar --occurrence=1 -xOf "$file" metadata.yaml | grep -qx "architecture: $(uname -m)" || return
 	incus image import "$file" --alias bench
 }
+unpack_alone() { zstd -dc "$1" >/dev/null; }
 fetch_and_import() { "$TAOS_SETUP" image fetch --image-url "$1"; }
 # With the processors' seconds, too: those of the commands, of the daemon and of the server, whatever else the machine does.
 rec_busy() { # WHAT COMMAND…
@@ -220,6 +221,9 @@ bench_image_fetch() {
 			peak_of "${file%%.*}" "$TAOS_SETUP" image fetch --image-url "$url/$file"
 			incus image delete taos-openclaw-base
 		done
+		# The least that anybody needs who looks at what is in it.
+		timed unpack_alone "$BENCH_IMAGE_ZSTD"
+		rec 'zstd unpacks it, and nothing else'
 	done
 	url=$url/gzip.tar.gz
 	timed "$TAOS_SETUP" --yes --image off
@@ -265,6 +269,7 @@ if wanted image; then
 		best_row "image: fetch and import" "image fetch, $kind" "the same checks by hand, $kind"
 		best_row "image: processors" "image fetch, $kind, processors" "curl; incus image import, $kind, processors"
 	done
+	best_row 'image: unpacking alone' 'zstd unpacks it, and nothing else' 'curl; incus image import, zstd'
 	row 'image: first launch, warmed' 'first launch, warmed' 'first launch, not warmed'
 	row 'image: first launch, warmed' 'first launch, warmed' 'later launch of it'
 	for kind in gzip zstd; do
