@@ -15,6 +15,7 @@
 # TAOS_VM_RELEASE=DIR   a release that is there already; default: one is built with scripts/release.sh if the source has changed
 # TAOS_VM_MIRROR=URL    where Debian's packages come from; default: as this machine's own sources have it
 # TAOS_VM_ACCEL=kvm|tcg how machines are emulated; default: with KVM where that works. TAOS_VM_CPUS=2, TAOS_VM_MEMORY=3072 (MiB)
+# TAOS_VM_JOBS=1        how many scenarios are played at once; emulated machines take up to two processors each
 # TAOS_VM_BOUND=1200    seconds for a scenario: more only where machines are emulated and the processor is busy with other things
 # TAOS_VM_KEEP=1        keep what a machine wrote
 #
@@ -24,6 +25,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/vm/settings.sh"
 
 readonly BOUND=${TAOS_VM_BOUND:-1200} # seconds for a scenario
+readonly JOBS=${TAOS_VM_JOBS:-1}
 
 # In the order in which they are played.
 readonly SCENARIOS=(fresh piped lazy background service-user existing power-cut power-cut-move host-full zfs btrfs-root arm64 bookworm)
@@ -88,16 +90,43 @@ prepare() { # prepare SCENARIO...
 # --- playing ---
 
 play() { # play SCENARIO[:WAY]: adds a line to the table
-    local log=$logs/${1/:/-}.log status=0 begun=$SECONDS result seen
+    local log=$logs/${1/:/-}.log status=0 begun=$SECONDS result seen player
     rm -f "$log" "$log".*
     say "$1 … (log: $log)"
     # shellcheck disable=SC2094 # it only takes the name
-    timeout --signal=TERM --kill-after=30 "$BOUND" "$VM/play.sh" "$1" "$log" >>"$log" 2>&1 </dev/null || status=$?
+    timeout --signal=TERM --kill-after=30 "$BOUND" "$VM/play.sh" "$1" "$log" >>"$log" 2>&1 </dev/null &
+    player=$!
+    # The machine goes with the one who plays on it.
+    trap 'kill -TERM "$player"; wait "$player"; exit 143' TERM
+    wait "$player" || status=$?
     seen=$(paste -sd '~' "$log.notes" 2>/dev/null | sed 's/~/; /g' || true)
     result=$(judge "$1" "$status" "$log")
     [ "$status" -eq 0 ] || seen=$(cat "$log.red" 2>/dev/null || tail -n 1 "$log")
-    case $result in green | 'red, as it must be') ;; *) failures=$((failures + 1)) ;; esac
     printf '%s\t%s\t%d:%02d\t%s\n' "$1" "$result" $(((SECONDS - begun) / 60)) $(((SECONDS - begun) % 60)) "$seen" | tee -a "$table" >&2
+}
+
+play_all() { # play_all SCENARIO[:WAY]...: so many at once as are allowed
+    local running=0
+    trap 'stop_all 143' TERM HUP
+    trap 'stop_all 130' INT
+    for name in "$@"; do
+        if [ "$running" -ge "$JOBS" ]; then
+            wait -n || true
+            running=$((running - 1))
+        fi
+        play "$name" &
+        running=$((running + 1))
+    done
+    wait
+    trap - TERM HUP INT
+}
+
+stop_all() { # stop_all EXIT-CODE
+    local players
+    mapfile -t players < <(jobs -p)
+    [ ${#players[@]} -eq 0 ] || kill -TERM "${players[@]}" 2>/dev/null || true
+    wait
+    exit "$1"
 }
 
 judge() { # judge SCENARIO[:WAY] STATUS LOG
@@ -113,14 +142,23 @@ judge() { # judge SCENARIO[:WAY] STATUS LOG
     esac
 }
 
-show_table() {
+# In the order in which they were asked for, whichever was through first.
+show_table() { # show_table SCENARIO[:WAY]...
+    local name
     echo
-    (printf 'scenario\tresult\ttime\twhat was seen\n' && cat "$table") |
-        awk -F '\t' '{ printf "%-22s %-20s %6s  %s\n", $1, $2, $3, $4 }'
+    {
+        printf 'scenario\tresult\ttime\twhat was seen\n'
+        for name in "$@"; do awk -F '\t' -v name="$name" '$1 == name' "$table"; done
+    } | awk -F '\t' '{ printf "%-22s %-20s %6s  %s\n", $1, $2, $3, $4 }'
+}
+
+# Whether each of them has a line, and what it has to be.
+all_as_it_must_be() { # all_as_it_must_be SCENARIO[:WAY]...
+    [ "$(awk -F '\t' '$2 == "green" || $2 == "red, as it must be"' "$table" | wc -l)" -eq $# ]
 }
 
 main() {
-    local name logs table failures=0
+    local name logs table
     case ${1:-} in
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && return ;;
     list) list && return ;;
@@ -128,6 +166,7 @@ main() {
     esac
     [ $# -gt 0 ] || set -- "${SCENARIOS[@]}"
     for name in "$@"; do known "$name"; done
+    [[ $JOBS =~ ^[1-9][0-9]*$ ]] || die "TAOS_VM_JOBS=$JOBS is not a number of scenarios."
     need python3 python3
     need ssh openssh-client
     mkdir -p "$CACHE"
@@ -136,9 +175,9 @@ main() {
     table=$logs/table
     : >"$table"
     prepare "$@"
-    for name in "$@"; do play "$name"; done
-    show_table
-    [ "$failures" -eq 0 ]
+    play_all "$@"
+    show_table "$@"
+    all_as_it_must_be "$@"
 }
 
 main "$@"

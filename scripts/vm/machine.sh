@@ -75,8 +75,8 @@ incus_awake() {
 remember() { # remember FILE
     hang_up
     monitor savevm booted
-    cp --sparse=always "$run/disk.qcow2" "$1.new"
-    mv "$1.new" "$1"
+    cp --sparse=always "$run/disk.qcow2" "$1.${run##*/}"
+    mv "$1.${run##*/}" "$1"
 }
 
 monitor() { # monitor COMMAND...: returns when it is done
