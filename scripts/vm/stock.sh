@@ -58,7 +58,7 @@ import_small_image() {
 }
 
 # The next call of incus that matches is held there, and the test told: see inside/bell.sh. It is gone when the machine goes down.
-hold() { # hold before|SECONDS PATTERN
+hold() { # hold before|SECONDS|after PATTERN
     vm "test -x /usr/local/sbin/incus" >/dev/null || put "$VM/inside/bell.sh" /usr/local/sbin/incus
     vm "echo '$1 $2' >/run/bell; sync" >/dev/null
 }

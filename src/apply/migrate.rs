@@ -208,6 +208,8 @@ impl Work<'_> {
             kept.unwrap_or_else(|_| bail!("keeping the original: panicked"))?;
             renamed
         })?;
+        // Incus writes its database down at once, and the renamed folder with whatever comes next.
+        compare::sync(&self.volume(&of.to, &of.name.name))?;
         // Only one of the two may have network cards at a time.
         let (record, devices) = of.becomes();
         self.put_identity(record, &devices)
@@ -241,6 +243,7 @@ impl Work<'_> {
         }
         if of.parked(self.server).is_some() {
             self.run(&words::rename(of, &of.kept, &of.name.name))?;
+            compare::sync(&self.volume(&of.from, &of.name.name))?;
         }
         self.put_identity(&of.was, &of.devices)
     }

@@ -18,7 +18,7 @@ use http::{chance, chunks, head, unreachable};
 use intake::Intake;
 pub use words::{Event, Fetched, Trouble, Watch};
 
-pub use partial::{progress, remove, write_atomically, Partial, BYTES as PARTIAL};
+pub use partial::{progress, remove, write_atomically, write_durably, Partial, BYTES as PARTIAL};
 
 use super::archive::Scan;
 use super::Bounds;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use crate::facts::{Bytes, Server};
-use crate::host::download::{write_atomically, Trouble};
+use crate::host::download::{write_durably, Trouble};
 use crate::host::CommandError;
 use crate::incus::images::{self, Store};
 use crate::journal::{inherit, Lock, NotLocked};
@@ -193,6 +193,7 @@ impl Run<'_> {
         // Also after a failure half-way; what is not there cannot be deleted, and that is fine.
         let deleted = self.change_anyway(&images::delete_scratch(&scratch));
         unpacked.and(deleted)?;
+        // A scratch instance was cloned from it: what is cloned is on the pool's disk before.
         self.forget_unpacking(on)
     }
 
@@ -264,10 +265,11 @@ impl Run<'_> {
     }
 
     /// A daemon that is killed while it unpacks takes what is there for whole when it is back, and
-    /// makes instances of it that do not start.  So it is written down what is being unpacked.
+    /// makes instances of it that do not start.  So it is written down what is being unpacked, and
+    /// that is on the disk before it begins: after a power cut nothing else tells.
     fn note_unpacking(&self, image: &Digest, on: &Spot) -> Result<(), Ending> {
         let text = format!("{} {image} {}\n", on.pool, on.member);
-        let written = write_atomically(&self.unpacking_file(on), text.as_bytes(), 0o600);
+        let written = write_durably(&self.unpacking_file(on), text.as_bytes(), 0o600);
         Ok(written.context("writing down what is unpacked")?)
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Arrangement, Config, Mode, Trigger};
-use crate::host::download::write_atomically;
+use crate::host::download::write_durably;
 use crate::host::Machine;
 
 use super::{Progress, Wanted};
@@ -197,7 +197,7 @@ pub fn arrange(machine: &Machine, to: Option<&Arrangement>) -> Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    write_atomically(path, bytes, mode).with_context(|| format!("writing {}", path.display()))
+    write_durably(path, bytes, mode).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Whether a deployer may start the service.

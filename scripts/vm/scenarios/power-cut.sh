@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154 # called by play.sh; the machine expands
-# shows: the machine is killed during pool creation, while Incus makes an image of the base image, and while it unpacks it; each time one run puts it right
+# shows: the machine is killed during pool creation, while Incus makes an image of the base image, and while it unpacks it: each time one run puts it right; and just after that
 # disk: trixie-incus
 # broken: no-run | launches are clones | after the first cut nobody runs it again
 # broken: half-unpacked | what is unpacked is whole | after the third cut nobody knows that it was half unpacked
@@ -39,6 +39,12 @@ play() {
     see_not "there is no alias yet" "$alias"
     if broken half-unpacked; then vm 'rm -f /var/lib/taos-setup/image/unpacking*'; fi
     see "one run puts it right once more" "sudo taos-setup --yes image fetch --image-url $image"
+
+    stage "as soon as it has said that all is in place"
+    cut_power
+    start_machine
+    incus_awake
+    see "the alias is still there" "$alias"
     equal "what is unpacked is whole" "$(vm_quiet 'zstd -dc /srv/image/*.tar.gz | tar -t | grep -c ^rootfs/.')" \
         "$(vm_quiet 'find /var/lib/incus/storage-pools/default/images/*/rootfs -mindepth 1 | wc -l')"
     see "a launch works" "incus launch taos-openclaw-base taos-agent-x </dev/null"
@@ -46,5 +52,5 @@ play() {
     see "the image is in place, and what it was" "taos-setup image ensure && taos-setup image verify"
     equal "nothing half-made is left" 1 "$(vm_quiet 'incus image list -f csv | wc -l')"
     see_not "no scratch instance is left" "incus list -f csv -c n | grep taos-warm"
-    note "cut off in storage create, while Incus made an image, and while it unpacked it; each time one run put it right"
+    note "cut off in storage create, while Incus made an image, and while it unpacked it; each time one run put it right; then at once after it"
 }

@@ -180,11 +180,31 @@ pub fn progress(folder: &Path) -> (u64, Option<u64>) {
     (bytes, total)
 }
 
-/// Writes a file so that at each moment either the old or the new one is there, whole.
+/// Writes a file so that at each moment either the old or the new one is there, whole.  After a
+/// power cut it may be neither; see [`write_durably`].
 ///
 /// # Errors
 /// If it cannot be written; then the old one stays.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, |_| Ok(()))
+}
+
+/// As [`write_atomically`], and it is on the disk afterwards: what is done next may rely on it also
+/// after a power cut.
+///
+/// # Errors
+/// If it cannot be written; then the old one stays, or it is not known to be on the disk.
+pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, File::sync_all)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    settle: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let fresh = path.with_extension("new");
     let result = (|| {
@@ -198,6 +218,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
         file.write_all(bytes)?;
         // Whatever the umask is.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
+        settle(&file)?;
         fs::rename(&fresh, path)
     })();
     if result.is_err() {
