@@ -25,6 +25,7 @@ container_story() {
     # It was the first deploy. That the image is there is waited for: else the state below would change meanwhile.
     soon "the first deploy starts the fetch" 60 "$going_on || $in_place"
     soon "the image is in place" 600 "$in_place"
+    soon "the service has ended" 60 "! systemctl is-active --quiet taos-setup-image.service"
 
     stage "status, and a second run"
     see "status is content" "taos-setup status | tee /dev/stderr | grep -q 'ready: launches clone'"

@@ -456,9 +456,10 @@ fn killed_while_a_copy_that_ran_is_put_aside() {
 }
 
 /// Incus renames in steps of its own: the volume's record, its folders, the instance. What a daemon leaves that is
-/// killed between them is made here by hand, as nobody can wait for the microsecond.
+/// killed between them is made here by hand, as nobody can wait for the microsecond; and what a power cut leaves, after
+/// which the records have the new name and the folders the old one.
 #[test]
-fn a_rename_that_the_daemon_did_not_get_through_is_completed() {
+fn a_rename_that_is_only_half_done_is_completed() {
     let host = Host::with_pool("dir");
     host.incus(&["storage", "create", "taos", "btrfs", "size=2GiB"]);
     host.incus(&[
@@ -498,13 +499,15 @@ fn a_rename_that_the_daemon_did_not_get_through_is_completed() {
             "taos",
         ),
     ] {
-        for folders_too in [true, false] {
+        for (record_is_old, folders_are_old) in [(true, false), (true, true), (false, true)] {
             let rule = Rule::on(rename).kill_after();
             host.run(&Setup::new(&["migrate", "p/mary", "--to", "taos", "--yes"]).rule(rule))
                 .expect_code(137);
-            let query = format!("UPDATE instances SET name = '{old}' WHERE name = '{new}'");
-            host.incus(&["admin", "sql", "global", &query]);
-            if !folders_too {
+            if record_is_old {
+                let query = format!("UPDATE instances SET name = '{old}' WHERE name = '{new}'");
+                host.incus(&["admin", "sql", "global", &query]);
+            }
+            if folders_are_old {
                 host.sh(&format!(
                     "cd /var/lib/incus/storage-pools/{pool}
                      mv containers/p_{new} containers/p_{old}

@@ -38,6 +38,7 @@ play() {
 
     stage "as soon as the copy has the name"
     runs_on_dir naira
+    # What Incus writes down of it is on the disk by then, and the folder on the pool still has the copy's.
     hold after 'rename taos-copy-naira'
     run_in_background "taos-setup --yes migrate naira --to default"
     cut_power_at_the_bell 400

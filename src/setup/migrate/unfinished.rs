@@ -56,7 +56,7 @@ impl Setup<'_> {
             let renamed = complete_renames(self.machine, server, of)?;
             for (old, new) in &renamed {
                 self.ui.say(&format!(
-                    "The daemon died while it renamed {old} to {new}; that is completed."
+                    "{old} was only half renamed to {new}; that is completed."
                 ));
             }
             if !renamed.is_empty() {
