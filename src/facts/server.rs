@@ -172,6 +172,13 @@ impl Pool {
         self.parts.iter().find(|part| part.member == member)
     }
 
+    /// Whether its volumes are plain folders, also while nothing runs on them.  Those of other
+    /// drivers are mounted by Incus only when it needs them, and are empty folders otherwise.
+    #[must_use]
+    pub fn is_looked_into(&self) -> bool {
+        matches!(self.driver.as_str(), "dir" | "btrfs")
+    }
+
     /// Whether a launch on this pool is a clone and not a copy.
     #[must_use]
     pub fn copy_on_write(&self) -> bool {

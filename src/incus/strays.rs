@@ -84,6 +84,10 @@ pub fn only_in(
     newer: Newer,
 ) -> Result<Lack> {
     let mut lack = Lack::default();
+    if let Some(why) = [one, other].into_iter().find_map(|it| unseen(server, it)) {
+        lack.add(why);
+        return Ok(lack);
+    }
     let context = || format!("looking what {one} has that {other} has not");
     let trees = volume(machine, server, one).zip(volume(machine, server, other));
     let Some((tree, there)) = trees else {
@@ -119,6 +123,18 @@ pub fn only_in(
         }
     }
     Ok(lack)
+}
+
+/// Why nobody can tell what an instance has.  Its folder is empty while Incus has no use for it: that
+/// must not be taken for having nothing.
+fn unseen(server: &Server, of: &Reference) -> Option<String> {
+    let pool = server.pool(server.instance(of)?.pool.as_deref()?)?;
+    (!pool.is_looked_into()).then(|| {
+        format!(
+            "perhaps all its files: what {of} has on pool {} ({}) cannot be looked into",
+            pool.name, pool.driver
+        )
+    })
 }
 
 /// What a container wrote since its original was kept: by size and time, as it may be at work.

@@ -316,7 +316,7 @@ fn usable(server: &Server, pool: &Pool) -> Result<(), Refusal> {
             ["let the set-up complete it: taos-setup; or name another: --to POOL"],
         ));
     }
-    if !looked_into(&pool.driver) {
+    if !pool.is_looked_into() {
         return Err(Refusal::new(
             format!(
                 "pool {} is {}: a copy on it cannot be looked into while it is stopped, and so \
@@ -327,11 +327,6 @@ fn usable(server: &Server, pool: &Pool) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-/// The drivers whose volumes are plain folders, also while nothing runs on them.
-fn looked_into(driver: &str) -> bool {
-    matches!(driver, "dir" | "btrfs")
 }
 
 fn migration(

@@ -35,6 +35,17 @@ impl Verdict {
             return doubt(format!("{name} runs, so it is being used"));
         }
         let pool = |of: &Reference| server.instance(of).and_then(|it| it.pool.clone());
+        let unseen = stray.original.iter().chain([name]).find_map(|of| {
+            let pool = server.pool(&pool(of)?)?;
+            (!pool.is_looked_into()).then_some((of, pool))
+        });
+        if let (Some((of, pool)), true) = (unseen, stray.original.is_some()) {
+            return doubt(format!(
+                "what {of} has on pool {} ({}) cannot be looked into, so nobody can tell which of \
+                 the two is whole",
+                pool.name, pool.driver
+            ));
+        }
         match &stray.original {
             None => only(server, stray, given),
             Some(original) if original.project != name.project || pool(original) == pool(name) => {

@@ -1,7 +1,7 @@
 //! What stands in the way of moving an instance, what is to be known, and whether there is room.
 
 use super::super::{Note, Refusal};
-use super::{is_own, looked_into, Wanted};
+use super::{is_own, Wanted};
 use crate::facts::{Backing, Bytes, Details, Facts, Instance, Pool, Server};
 use crate::step::migration::{Migration, STRAY};
 
@@ -65,7 +65,7 @@ pub(super) fn obstacle(
             "leave --from out, or leave it out",
         );
     }
-    if !looked_into(&pool.driver) {
+    if !pool.is_looked_into() {
         return refuse(
             format!(
                 "{name} is on a {} pool, which cannot be looked into",

@@ -141,6 +141,25 @@ fn judged(facts: &Facts, stray: &Stray, given: Option<&str>) -> (Verdict, Vec<(S
 }
 
 #[test]
+fn what_cannot_be_looked_into_is_no_lesser_one() {
+    // Its folder is empty while it is stopped, so it seems to have nothing that the original has not.
+    for (pool, of) in [("taos", "move-of-17"), ("default", "mary")] {
+        let facts = beside(|server| {
+            for it in server.pools.iter_mut().filter(|it| it.name == pool) {
+                it.driver = "zfs".into();
+            }
+        });
+        let verdict = Verdict::of(facts.server().unwrap(), &stray(), None);
+        let Verdict::Doubt { why } = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(why.starts_with(&format!("what {of} has")), "{why}");
+        let steps = resolve(facts.server().unwrap(), &stray(), &Verdict::Doubt { why });
+        assert_eq!(steps.unwrap(), []);
+    }
+}
+
+#[test]
 fn of_two_the_lesser_is_deleted_only_if_the_other_has_all_of_it() {
     let facts = beside(|_| ());
     let steps_of_mary = |part| vec![("mary".to_owned(), part)];
