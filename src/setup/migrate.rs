@@ -167,7 +167,7 @@ impl Setup<'_> {
                 ],
             ));
         }
-        let mut lines = Vec::new();
+        let (mut lines, mut obstacles) = (Vec::new(), Vec::new());
         for name in &names {
             let wanted = Wanted {
                 names: vec![format!("{}/{}", name.project, name.name)],
@@ -177,10 +177,14 @@ impl Setup<'_> {
                 match plans::plan(facts, &wanted, std::slice::from_ref(name)) {
                     Ok(plan) => in_short(facts, &plan),
                     Err(refusal) => {
+                        obstacles.push(format!("{}/{}: {refusal}", name.project, name.name));
                         format!("{}/{}: NOT POSSIBLE: {refusal}", name.project, name.name)
                     }
                 },
             );
+        }
+        if obstacles.len() == lines.len() {
+            bail!(Refusal::new("none of them can be moved", obstacles));
         }
         let question = "Which containers are to be moved?";
         let ticked = self.ui.tick(question, &lines).unwrap_or_default();

@@ -64,6 +64,29 @@ fn nothing_is_ticked_to_begin_with_and_only_what_is_ticked_moves() {
 }
 
 #[test]
+fn where_none_can_be_moved_nobody_is_asked_which() {
+    let host = Host::with_pool("dir");
+    host.launch("mary", &[]);
+    host.sh("mkdir /srv/hers");
+    let device = ["hers", "disk", "source=/srv/hers", "path=/hers"];
+    host.incus(&[&["config", "device", "add", "mary"], &device[..]].concat());
+    host.sh("rmdir /srv/hers");
+    let before = host.state_digest();
+    let run = host.pty(&["migrate"], 100, 30).wait_exit().expect_code(3);
+    for words in ["none of them can be moved", "default/mary: /srv/hers"] {
+        assert!(run.output().contains(words), "{}", run.output());
+    }
+    assert!(!run.output().contains("Which containers"));
+    assert_same(&before, &host.state_digest());
+    // The same after a set-up, which is done all the same.
+    let mut session = host.pty(&["--beside", "--no-network"], 100, 50);
+    session.expect("Go ahead?").send("yes").send(Session::ENTER);
+    session.expect("No container is moved: none of them can be");
+    session.wait_exit().expect_code(0);
+    assert_eq!(pool_of(&host, "mary"), "default");
+}
+
+#[test]
 fn all_of_them_take_the_profile_along_and_one_that_fails_stays() {
     let host = three();
     let fails = Rule::on("rename taos-copy-naira").fail(1, "Error: no such luck");
