@@ -11,6 +11,7 @@ use crate::host::{tree, Machine};
 use crate::step::migration::{Migration, Part, COPY_MARK, KEPT_MARK};
 
 mod compare;
+mod opened;
 mod plain_move;
 mod renames;
 mod strays;
@@ -35,6 +36,7 @@ pub(super) fn perform(
         machine,
         server,
         of,
+        opened: opened::Opened::default(),
     };
     // Should this program be killed now, the lock stays until its last command is through.
     crate::journal::inherit(lock, true);
@@ -59,6 +61,7 @@ pub(super) fn perform(
         Part::Adopt => work.adopt(),
         Part::Leave => Ok(()),
     };
+    work.opened.close(machine);
     crate::journal::inherit(lock, false);
     result
 }
@@ -67,6 +70,7 @@ struct Work<'a> {
     machine: &'a Machine,
     server: &'a Server,
     of: &'a Migration,
+    opened: opened::Opened,
 }
 
 impl Work<'_> {
@@ -79,7 +83,9 @@ impl Work<'_> {
     fn run_long(&self, argv: &[String]) -> Result<()> {
         let seconds = self.of.landing.0 >> 20;
         let bound = self.machine.bounds.change + Duration::from_secs(seconds);
-        self.machine.run(argv, bound)?;
+        let result = self.machine.run(argv, bound);
+        self.opened.reopen(self.machine);
+        result?;
         Ok(())
     }
 
@@ -209,10 +215,19 @@ impl Work<'_> {
             renamed
         })?;
         // Incus writes its database down at once, and the renamed folder with whatever comes next.
-        compare::sync(&self.volume(&of.to, &of.name.name))?;
+        self.settle_names(&of.to)?;
         // Only one of the two may have network cards at a time.
         let (record, devices) = of.becomes();
         self.put_identity(record, &devices)
+    }
+
+    /// Brings the names of a pool's folders to the disk.  Those of ZFS datasets are there already.
+    fn settle_names(&self, pool: &str) -> Result<()> {
+        let found = self.server.pool(pool);
+        if found.is_some_and(|pool| pool.datasets().is_some()) {
+            return Ok(());
+        }
+        compare::sync(&self.volume(pool, &self.of.name.name))
     }
 
     /// What an original is configured as while it is kept.
@@ -243,7 +258,7 @@ impl Work<'_> {
         }
         if of.parked(self.server).is_some() {
             self.run(&words::rename(of, &of.kept, &of.name.name))?;
-            compare::sync(&self.volume(&of.from, &of.name.name))?;
+            self.settle_names(&of.from)?;
         }
         self.put_identity(&of.was, &of.devices)
     }
@@ -270,6 +285,14 @@ impl Work<'_> {
 
     /// An immutable file keeps even the daemon from deleting it.
     fn make_deletable(&self, pool: &str, name: &str) -> Result<()> {
+        if self
+            .server
+            .pool(pool)
+            .is_some_and(|pool| pool.datasets().is_some())
+        {
+            // ZFS has no such flags, and what is mounted cannot be deleted.
+            return Ok(());
+        }
         let volume = self.volume(pool, name);
         tree::clear_flags(&volume)
             .with_context(|| format!("clearing the flags of what lies in {}", volume.display()))
@@ -282,16 +305,23 @@ impl Work<'_> {
     /// Where an instance's files lie.
     fn volume(&self, pool: &str, name: &str) -> PathBuf {
         let folder = crate::incus::volume_name(&self.of.reference(name));
-        self.pool_folder(pool).join("containers").join(folder)
+        let path = self.pool_folder(pool).join("containers").join(&folder);
+        let what = (pool, folder.as_str(), None);
+        self.opened.open(self.machine, self.server, what, &path);
+        path
     }
 
     /// Where the files of an instance's snapshot lie.
     fn snapshot(&self, pool: &str, name: &str, snapshot: &str) -> PathBuf {
         let folder = crate::incus::volume_name(&self.of.reference(name));
-        self.pool_folder(pool)
+        let path = self
+            .pool_folder(pool)
             .join("containers-snapshots")
-            .join(folder)
-            .join(snapshot)
+            .join(&folder)
+            .join(snapshot);
+        let what = (pool, folder.as_str(), Some(snapshot));
+        self.opened.open(self.machine, self.server, what, &path);
+        path
     }
 }
 

@@ -179,6 +179,16 @@ impl Pool {
         matches!(self.driver.as_str(), "dir" | "btrfs")
     }
 
+    /// On ZFS, whose volumes can be mounted to be looked into: the dataset that Incus has them in.
+    #[must_use]
+    pub fn datasets(&self) -> Option<&str> {
+        let named = ["zfs.pool_name", "source"];
+        let named = named.into_iter().find_map(|key| self.config.get(key));
+        named
+            .filter(|name| self.driver == "zfs" && !name.starts_with('/'))
+            .map(String::as_str)
+    }
+
     /// Whether a launch on this pool is a clone and not a copy.
     #[must_use]
     pub fn copy_on_write(&self) -> bool {

@@ -143,7 +143,7 @@ pub fn plan(facts: &Facts, wanted: &Wanted, names: &[Reference]) -> Result<Plan,
     let mut planner = Planner::new(facts);
     let to = target(server, wanted);
     match server.pool(&to) {
-        Some(pool) => usable(server, pool)?,
+        Some(pool) => usable(server, pool, wanted)?,
         // It is made on all members, or on none.
         None if server.clustered => {
             return Err(Refusal::new(
@@ -214,10 +214,10 @@ impl Planner {
         if pool.driver != "btrfs" {
             return Err(Refusal::new(
                 format!(
-                    "a new pool would be {}, and only to btrfs can be proven",
+                    "a new pool would be {}, and a migration makes none but btrfs ones",
                     pool.driver
                 ),
-                ["make a btrfs pool first, and name it: taos-setup migrate --to POOL"],
+                ["let the set-up make it: taos-setup --beside; then migrate"],
             ));
         }
         self.push(Step::CreatePool { pool });
@@ -299,7 +299,7 @@ fn target(server: &Server, wanted: &Wanted) -> String {
         .map_or_else(|| free_pool_name(server), |pool| pool.name.clone())
 }
 
-fn usable(server: &Server, pool: &Pool) -> Result<(), Refusal> {
+fn usable(server: &Server, pool: &Pool, wanted: &Wanted) -> Result<(), Refusal> {
     if pool.status != "Created" {
         return Err(Refusal::new(
             format!("storage pool {} is {}", pool.name, pool.status),
@@ -316,7 +316,7 @@ fn usable(server: &Server, pool: &Pool) -> Result<(), Refusal> {
             ["let the set-up complete it: taos-setup; or name another: --to POOL"],
         ));
     }
-    if !pool.is_looked_into() {
+    if !can_be_proven(server, pool, wanted) {
         return Err(Refusal::new(
             format!(
                 "pool {} is {}: a copy on it cannot be looked into while it is stopped, and so \
@@ -327,6 +327,12 @@ fn usable(server: &Server, pool: &Pool) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Whether what lies on a pool can be compared.  On ZFS it is mounted for that; Incus's own move
+/// leaves nothing there that could be told from an empty folder, should it be cut short.
+fn can_be_proven(server: &Server, pool: &Pool, wanted: &Wanted) -> bool {
+    pool.is_looked_into() || (pool.datasets().is_some() && !server.clustered && !wanted.plain)
 }
 
 fn migration(

@@ -1,7 +1,7 @@
 //! What stands in the way of moving an instance, what is to be known, and whether there is room.
 
 use super::super::{Note, Refusal};
-use super::{is_own, Wanted};
+use super::{can_be_proven, is_own, Wanted};
 use crate::facts::{Backing, Bytes, Details, Facts, Instance, Pool, Server};
 use crate::step::migration::{Migration, STRAY};
 
@@ -65,13 +65,22 @@ pub(super) fn obstacle(
             "leave --from out, or leave it out",
         );
     }
-    if !pool.is_looked_into() {
+    if !can_be_proven(server, pool, wanted) {
         return refuse(
             format!(
                 "{name} is on a {} pool, which cannot be looked into",
                 pool.driver
             ),
             "by hand: incus stop NAME, incus move NAME --storage POOL, incus start NAME",
+        );
+    }
+    if !pool.is_looked_into() && instance.status != "Running" {
+        return refuse(
+            format!(
+                "{name} is stopped, and Incus shows its files on a {} pool only while it runs",
+                pool.driver
+            ),
+            "start it first",
         );
     }
     if details.busy {

@@ -246,6 +246,41 @@ fn what_stands_in_the_way_is_said_and_refuses_the_call() {
 }
 
 #[test]
+fn on_zfs_what_runs_is_copied_and_compared() {
+    let on = |zfs: &'static str, change: fn(&mut Server)| {
+        facts(move |server| {
+            for pool in server.pools.iter_mut().filter(|it| it.name == zfs) {
+                pool.driver = "zfs".into();
+                pool.config
+                    .insert("zfs.pool_name".into(), "tank/incus".into());
+            }
+            change(server);
+        })
+    };
+    let mut to_taos = wanted(&["mary"]);
+    to_taos.to = "taos".parse().ok();
+    let mut moved = to_taos.clone();
+    moved.plain = true;
+    let stopped = |server: &mut Server| mary(server).status = "Stopped".into();
+    for zfs in ["taos", "default"] {
+        assert!(planned(&on(zfs, |_| ()), &to_taos).is_ok());
+        let clustered = on(zfs, |server| server.clustered = true);
+        for (facts, wanted) in [(on(zfs, |_| ()), &moved), (clustered, &to_taos)] {
+            let refusal = planned(&facts, wanted).unwrap_err();
+            assert!(refusal.what.contains("looked into"), "{refusal}");
+        }
+    }
+    assert!(planned(&on("taos", stopped), &to_taos).is_ok());
+    let refusal = planned(&on("default", stopped), &to_taos).unwrap_err();
+    assert!(refusal.what.contains("only while it runs"), "{refusal}");
+    // The dataset has to be known.
+    let unknown = on("taos", |server| {
+        server.pools.iter_mut().for_each(|it| it.config.clear());
+    });
+    assert!(planned(&unknown, &to_taos).is_err());
+}
+
+#[test]
 fn an_original_goes_only_while_its_copy_stands_in_for_it() {
     let kept = |change: fn(&mut Server)| {
         facts(move |server| {
