@@ -4,7 +4,6 @@
 # broken: dir | launches are clones on ZFS | TAOS_COW_POOL=dir is in force
 
 play() {
-    local setting=''
     see "ZFS is there, and btrfs is not" "modprobe zfs && ! modprobe btrfs 2>/dev/null && ! command -v mkfs.btrfs"
     install_package
     put_image
@@ -12,13 +11,16 @@ play() {
     import_small_image
     see "mary runs on dir" "incus launch small mary </dev/null && incus exec mary -- sh -c 'echo hers >/root/hers; sync' </dev/null"
 
-    if broken dir; then setting='TAOS_COW_POOL=dir'; fi
-    typed user "sudo $setting taos-setup --pool taos --beside --pin mary --size 4GiB --image off" <<END || red "the set-up ends with 0"
+    if broken dir; then
+        vm "TAOS_COW_POOL=dir taos-setup --yes --pool taos --beside --pin mary --image off" || say "  (exit code $?)"
+    else
+        typed user "sudo taos-setup --pool taos --beside --pin mary --size 4GiB --image off" <<END || red "the set-up ends with 0"
 ? Go ahead?
 > yes
 ? Which containers are to be moved?
 ! enter
 END
+    fi
     see "launches are clones on ZFS" "taos-setup status | grep -q 'ready: launches clone on pool taos (zfs)'"
     see "an agent launches" "incus launch small one </dev/null"
     see "it is a clone" "zfs get -H -o value origin \$(zfs list -H -o name | grep 'containers/one\$') | grep -q @"
