@@ -1,7 +1,9 @@
 //! Steps as commands: shown, and run.
 
+use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,9 @@ use crate::facts::PackageSource;
 use crate::host::{command::shown, packages, CommandError, Machine};
 use crate::incus;
 use crate::step::{DaemonStart, PoolPlace, PoolSpec, Step};
+
+/// Where a daemon that was started here without systemd says what goes wrong.
+const DAEMON_LOG: &str = "/var/log/incus/incusd.log";
 
 /// The commands of a step, as they could be typed.
 #[must_use]
@@ -221,8 +226,12 @@ pub fn start(machine: &Machine, with: &DaemonStart) -> Result<()> {
             wait_until_ready(machine).context("see why with: journalctl -u incus.service")
         }
         DaemonStart::Program { path } => {
-            let log = spawn_daemon(machine, path.as_deref())?;
-            wait_until_ready(machine).with_context(|| format!("see why in {}", log.display()))
+            if is_starting(machine) {
+                machine.log.line("the daemon is being started already");
+            } else {
+                spawn_daemon(machine, path.as_deref())?;
+            }
+            wait_until_ready(machine).with_context(|| format!("see why in {DAEMON_LOG}"))
         }
     }
 }
@@ -247,21 +256,51 @@ pub fn wait_until_ready(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
+/// Whether the daemon is there, though it does not answer yet: a run that was killed may have
+/// started it a moment ago.  Two on one database keep each other from becoming ready.
+fn is_starting(machine: &Machine) -> bool {
+    let namespace = |process: &Path| std::fs::read_link(process.join("ns/pid")).ok();
+    let ours = namespace(Path::new("/proc/self"));
+    let is_daemon = |process: &Path| {
+        let words = |file: &str| std::fs::read(process.join(file)).unwrap_or_default();
+        let (arguments, environment) = (words("cmdline"), words("environ"));
+        let program = std::fs::read_link(process.join("exe")).ok();
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        // The monitors of containers run the same program, too, and outlive the daemon.
+        let named = arguments
+            .next()
+            .is_some_and(|first| first.ends_with(b"incusd"));
+        let second = arguments.next();
+        let folder = environment
+            .split(|byte| *byte == 0)
+            .find_map(|word| word.strip_prefix(b"INCUS_DIR="));
+        named && program.is_some_and(|path| path.file_name().is_some_and(|name| name == "incusd"))
+            // Its helpers are commands of the same program.
+            && second.is_none_or(|word| word.is_empty() || word.starts_with(b"-"))
+            && Path::new(OsStr::from_bytes(folder.unwrap_or(b"/var/lib/incus"))) == machine.paths.incus
+            // Not that of a container.
+            && namespace(process) == ours
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.map(|entry| entry.path()).any(|it| is_daemon(&it))
+}
+
 /// Starts the daemon's program, to live on after this one.
-fn spawn_daemon(machine: &Machine, path: Option<&str>) -> Result<PathBuf> {
+fn spawn_daemon(machine: &Machine, path: Option<&str>) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     let program = path
         .map(ToOwned::to_owned)
         .or_else(|| crate::host::tools().remove("incusd"))
         .context("finding the daemon's program, incusd")?;
-    let folder = Path::new("/var/log/incus");
-    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    let path = folder.join("incusd.log");
+    if let Some(folder) = Path::new(DAEMON_LOG).parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
+    }
     let log = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
-        .open(&path)
-        .with_context(|| format!("opening {}", path.display()))?;
+        .open(DAEMON_LOG)
+        .with_context(|| format!("opening {DAEMON_LOG}"))?;
     let mut command = std::process::Command::new(&program);
     if nix::unistd::Group::from_name("incus-admin")
         .ok()
@@ -278,5 +317,5 @@ fn spawn_daemon(machine: &Machine, path: Option<&str>) -> Result<PathBuf> {
         .spawn()
         .with_context(|| format!("starting {program}"))?;
     machine.log.line(&format!("started {program}"));
-    Ok(path)
+    Ok(())
 }

@@ -529,6 +529,29 @@ fn a_run_that_is_killed_while_it_starts_the_daemon_is_finished() {
     }
 }
 
+#[test]
+fn a_daemon_that_is_still_starting_is_waited_for() {
+    let options = ["--yes", "--no-network"];
+    let host = Host::start();
+    // It is there, and is held before it answers.
+    let held = Rule::on("").of("incusd").shell(
+        "\"$real\" \"$@\" >/dev/null 2>&1 & sleep 0.1; kill -STOP $!; echo $! >\"$state/held\"; kill_setup; exit 137",
+    );
+    host.run(&Setup::new(&options).rule(held)).expect_code(137);
+    let first = fs::read_to_string(wrapper_file(&host, "held")).expect("its process");
+    let first = first.trim();
+    host.sh(&format!("(sleep 3; kill -CONT {first}) >/dev/null 2>&1 &"));
+    host.setup(&options).expect_code(0);
+    let now = host.daemon_pid().map(|pid| pid.to_string());
+    assert_eq!(now.as_deref(), Some(first));
+    small().end.assert_like(&host);
+    // Without the daemon its containers' monitors are left, which are no daemon.
+    host.launch("mary", &[]);
+    host.kill_daemon();
+    host.setup(&options).expect_code(0);
+    assert!(host.daemon_pid().is_some());
+}
+
 // Two at a time.
 
 /// A rule for a call that lasts until [`let_go`].
