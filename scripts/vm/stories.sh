@@ -50,9 +50,10 @@ reboot_story() {
 }
 
 install_typed() {
-    local settings="TAOS_SETUP_RELEASE=$FAST/release"
-    if broken copies; then settings+=" TAOS_COW_POOL=dir"; fi
-    typed user "curl -fsSL $FAST/release/install.sh | sudo $settings bash -s -- --size 4GiB --image-url $image" <<END || red "the installation ends with 0"
+    local settings="TAOS_SETUP_RELEASE=$FAST/release" size='--size 4GiB'
+    # A folder has no size.
+    if broken copies; then settings+=" TAOS_COW_POOL=dir" size=''; fi
+    typed user "curl -fsSL $FAST/release/install.sh | sudo $settings bash -s -- $size --image-url $image" <<END || red "the installation ends with 0"
 # 900
 ? Go ahead?
 > explain
