@@ -544,6 +544,8 @@ fn a_daemon_that_is_still_starting_is_waited_for() {
     host.setup(&options).expect_code(0);
     let now = host.daemon_pid().map(|pid| pid.to_string());
     assert_eq!(now.as_deref(), Some(first));
+    let log = host.sh("cat /var/log/taos-setup.log");
+    assert!(log.contains("the daemon is being started already"), "{log}");
     small().end.assert_like(&host);
     // Without the daemon its containers' monitors are left, which are no daemon.
     host.launch("mary", &[]);
