@@ -533,15 +533,19 @@ fn a_run_that_is_killed_while_it_starts_the_daemon_is_finished() {
 fn a_daemon_that_is_still_starting_is_waited_for() {
     let options = ["--yes", "--no-network"];
     let host = Host::start();
-    // It is there, and is held before it answers.
+    // It is there, and is held before it answers, until the next run waits for it. In a session of its own, or
+    // the kernel hangs up on it once its parent is gone.
     let held = Rule::on("").of("incusd").shell(
-        "\"$real\" \"$@\" >/dev/null 2>&1 & sleep 0.1; kill -STOP $!; echo $! >\"$state/held\"; kill_setup; exit 137",
+        "setsid \"$real\" \"$@\" >/dev/null 2>&1 &
+         until [ \"$(basename \"$(readlink /proc/$!/exe)\")\" = incusd ]; do sleep 0.01; done
+         kill -STOP $!; echo $! >\"$state/held\"; kill_setup; exit 137",
     );
     host.run(&Setup::new(&options).rule(held)).expect_code(137);
     let first = fs::read_to_string(wrapper_file(&host, "held")).expect("its process");
     let first = first.trim();
-    host.sh(&format!("(sleep 3; kill -CONT {first}) >/dev/null 2>&1 &"));
-    host.setup(&options).expect_code(0);
+    let go_on = format!("kill -CONT {first}; \"$real\" \"$@\"; exit");
+    let go_on = Rule::on("waitready").shell(&go_on);
+    host.run(&Setup::new(&options).rule(go_on)).expect_code(0);
     let now = host.daemon_pid().map(|pid| pid.to_string());
     assert_eq!(now.as_deref(), Some(first));
     let log = host.sh("cat /var/log/taos-setup.log");
