@@ -30,8 +30,8 @@ END
     soon "it goes on after the reboot" 120 "$going_on || $in_place"
     soon "the image is in place" 600 "$in_place"
     note "in place $waited s after the reboot"
-    resumed_where_it_was
     alias_was_last
+    resumed_where_it_was
 
     stage "afterwards"
     soon "the service has ended" 60 "! systemctl is-active --quiet taos-setup-image.service"
