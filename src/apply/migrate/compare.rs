@@ -208,8 +208,11 @@ impl Work<'_> {
     fn compare_all(&self, source: &Path, copy: &Path, how: &str) -> Result<Comparison> {
         let name = &self.of.name;
         let meter = &self.machine.meter;
+        // An empty folder, where something is not mounted, would be mended to be equal.
+        both_visible(source, copy)?;
         let found = tree::compare_seen(source, copy, self.contents(), DAEMONS, meter)
             .with_context(|| format!("comparing {name} with its copy"))?;
+        both_visible(source, copy)?;
         self.note(how, &name.to_string(), &found);
         Ok(found)
     }
@@ -275,8 +278,10 @@ impl Work<'_> {
         let what = format!("snapshot {}/{snapshot}", of.name);
         let context = || format!("comparing {what} with its copy");
         let meter = &self.machine.meter;
+        both_visible(&source, &copy)?;
         let mut found = tree::compare_seen(&source, &copy, Contents::All, DAEMONS, meter)
             .with_context(context)?;
+        both_visible(&source, &copy)?;
         self.note("compared", &what, &found);
         if !found.differences.is_empty() {
             self.writable(&copy, true)?;
@@ -285,6 +290,7 @@ impl Work<'_> {
             mended.with_context(context)?;
             self.note_mended(&what, &found.differences);
             found = tree::compare(&source, &copy, Contents::All, DAEMONS).with_context(context)?;
+            both_visible(&source, &copy)?;
             self.note("compared again, once mended", &what, &found);
         }
         if !found.differences.is_empty() {
@@ -342,6 +348,10 @@ fn entangled(found: &Comparison) -> Vec<Difference> {
         .filter(|it| it.what == What::Entangled)
         .cloned()
         .collect()
+}
+
+fn both_visible(source: &Path, copy: &Path) -> Result<()> {
+    visible(source).and_then(|()| visible(copy))
 }
 
 pub(super) fn visible(volume: &Path) -> Result<()> {
